@@ -1,0 +1,230 @@
+/* settings/settings.h - the whole configuration as one immutable value.
+ *
+ * Field tables (tables.c) describe every setting once: name, type, unit,
+ * default, bounds, documentation. From them come the YAML parser, the checks
+ * with line and column, `waxgate config show` and the reference manual. What
+ * is not in a table does not exist.
+ *
+ * A struct settings is made by settings_load(), never changed, and counted: a
+ * session keeps the revision with which it began, a reload makes a new one.
+ * All strings are NUL-terminated, never NULL ("" where nothing was said) and
+ * live as long as the settings. */
+#ifndef SETTINGS_SETTINGS_H
+#define SETTINGS_SETTINGS_H
+#include "base/err.h"
+#include "base/log.h"
+#include "net/address.h"
+#include "tls/context.h"
+
+enum listener_type { LISTENER_PUBLIC, LISTENER_PRIVATE };
+enum receive_tls { RECEIVE_TLS_NO, RECEIVE_TLS_PREFERRED, RECEIVE_TLS_REQUIRED };
+enum deliver_tls {
+    DELIVER_TLS_NO,
+    DELIVER_TLS_PREFERRED,
+    DELIVER_TLS_REQUIRED,
+    DELIVER_TLS_PREFERRED_VERIFY,
+    DELIVER_TLS_REQUIRED_VERIFY,
+    DELIVER_TLS_REQUIRED_VERIFY_HOSTED,
+};
+/* When clear text is allowed after a TLS failure under "preferred". */
+enum tls_fallback { FALLBACK_NEVER, FALLBACK_BEFORE_220, FALLBACK_NEXT_ATTEMPT };
+enum ip_preference { PREFER_V6, PREFER_V4, REQUIRE_V6, REQUIRE_V4 };
+enum bare_newline { NEWLINE_REJECT, NEWLINE_NORMALIZE };
+
+struct certificate_settings {
+    char *name;
+    char *chain; /* file */
+    char *key;   /* file */
+};
+
+struct tls_profile_settings {
+    char *name;
+    struct tls_profile profile;
+};
+
+/* Time limits of a receiving session, in milliseconds (RFC 5321 section
+ * 4.5.3.2.7 asks for 5 minutes between commands). */
+struct receive_timeouts {
+    uint64_t handshake;  /* STARTTLS and implicit TLS */
+    uint64_t command;    /* between commands */
+    uint64_t data_block; /* between pieces of DATA or BDAT */
+    uint64_t write;      /* the peer takes no output */
+    uint64_t session;    /* the whole connection */
+    uint64_t proxy;      /* the PROXY header */
+};
+
+struct listener_settings {
+    char *name;
+    enum listener_type type;
+    struct net_address address;
+    bool implicit_tls; /* "tls://…" */
+    struct certificate_settings **certificates; /* [0] without SNI */
+    size_t certificate_count;
+    struct tls_profile_settings *tls_profile;
+    enum receive_tls tls;
+    uint32_t max_connections;
+    uint32_t backlog; /* the TCP queue */
+    struct net_prefix *proxy_protocol; /* who may send a PROXY header: then it
+                                        * must; none: off */
+    size_t proxy_protocol_count;
+    struct net_prefix *relay_for; /* clients that may send to any domain */
+    size_t relay_for_count;
+    char **domains; /* canonical; ".example.org": subdomains; accepted here */
+    size_t domain_count;
+    enum bare_newline bare_newline;
+    uint64_t max_message_size;             /* bytes */
+    uint32_t max_recipients_per_message;
+    uint32_t max_messages_per_connection;
+    uint32_t max_connections_per_ip;
+    uint32_t max_bad_commands;             /* then 421 */
+    bool received_tls;  /* the TLS clause in Received */
+    bool received_product;
+    struct receive_timeouts timeouts;
+};
+
+struct route_hop {
+    char *host;       /* name or address literal without brackets */
+    uint16_t port;
+    uint32_t weight;  /* shares among the hops of the same priority */
+    uint32_t priority; /* lower first; the next is tried when all fail */
+    bool mx;          /* look up the MX of host instead of its addresses */
+};
+
+struct route_settings {
+    char *domain; /* canonical, ".example.org", or "default" */
+    struct route_hop *hops; /* none: by MX */
+    size_t hop_count;
+};
+
+struct bounce_profile_settings {
+    char *name;
+    uint64_t max_time_in_queue; /* ms */
+    uint32_t max_retries;
+    uint64_t first_retry;  /* ms */
+    uint64_t max_retry;    /* ms */
+    uint64_t delay_warning; /* ms after arrival; 0: off */
+    uint64_t max_copy;     /* bytes: whole original in the DSN up to here */
+};
+
+/* Time limits of a delivery, in milliseconds (RFC 5321 section 4.5.3.2). */
+struct deliver_timeouts {
+    uint64_t connect;   /* TCP */
+    uint64_t greeting;  /* 220: 5 m */
+    uint64_t ehlo;
+    uint64_t handshake; /* STARTTLS reply and TLS */
+    uint64_t mail;      /* 5 m */
+    uint64_t rcpt;      /* 5 m */
+    uint64_t data_init; /* 354: 2 m */
+    uint64_t data_block; /* 3 m */
+    uint64_t data_done; /* 250 after the dot: 10 m */
+    uint64_t quit;
+    uint64_t session;   /* the whole connection */
+};
+
+struct destination_settings {
+    char *domain; /* canonical, ".example.org", or "default" */
+    enum deliver_tls tls;
+    struct tls_profile_settings *tls_profile;
+    struct certificate_settings *client_certificate; /* NULL: none */
+    enum ip_preference ip_preference;
+    uint32_t max_connections;
+    uint32_t max_messages_per_connection;
+    uint32_t max_recipients_per_message;
+    enum tls_fallback fallback;
+    struct bounce_profile_settings *bounce_profile;
+};
+
+struct spool_settings {
+    uint64_t segment_size;  /* bytes */
+    uint64_t inline_limit;  /* larger bodies go to files of their own */
+    uint64_t memory_limit;  /* bodies being received, all sessions together */
+    uint32_t spare_segments; /* prepared ahead */
+    uint64_t min_free;      /* bytes left on the disk: below, 452 */
+    uint64_t max_messages;  /* in the queue: above, 452; 0: no limit */
+    uint64_t max_bytes;     /* … of content */
+};
+
+struct dns_settings {
+    char **resolvers; /* "192.0.2.53" or "127.0.0.1@5353"; none: from the root */
+    size_t resolver_count;
+    char **trust_anchors; /* files, or DS/DNSKEY records */
+    size_t trust_anchor_count;
+    char **stub_zones; /* "example.org=127.0.0.1@5353" */
+    size_t stub_zone_count;
+    uint64_t timeout; /* ms for one look-up, all retries included */
+    bool allow_loopback_mx; /* deliver to MX hosts on loopback (tests) */
+};
+
+struct settings {
+    uint64_t revision; /* counts up with each load in this process tree */
+    char *source;      /* file it came from; "": the embedded default */
+    char *node;
+    char *hostname;
+    char *state_dir;
+    char *user;        /* run as; "": stay who we are */
+    uint32_t loops;    /* event loops per process; 0 in the file: one a core */
+    struct {
+        char *path; /* "-": stdout */
+        enum log_level level;
+        enum log_format format;
+    } log;
+    uint64_t drain_timeout; /* ms that SIGTERM waits for sessions */
+    struct certificate_settings *certificates;
+    size_t certificate_count;
+    struct tls_profile_settings *tls_profiles;
+    size_t tls_profile_count;
+    struct listener_settings *listeners;
+    size_t listener_count;
+    struct route_settings *routes; /* as in the file */
+    size_t route_count;
+    struct destination_settings *destinations; /* [0] is "default" */
+    size_t destination_count;
+    struct bounce_profile_settings *bounce_profiles;
+    size_t bounce_profile_count;
+    struct deliver_timeouts deliver_timeouts;
+    struct spool_settings spool;
+    struct dns_settings dns;
+    /* private: arena, reference count, look-up maps */
+    struct settings_private *private;
+};
+
+/* Reads and checks text (YAML). path is used in messages and may be "" for
+ * the embedded default.  On failure *err holds one message, file:line:column
+ * and the path in the tree, and NULL is returned.  Files named in it
+ * (certificates) are looked at too, unless check_files is false. */
+struct settings_options {
+    bool check_files;
+    uint64_t revision;
+};
+MUST_USE struct settings *settings_load(struct sv text, const char *path,
+                                        const struct settings_options *options,
+                                        struct err *err);
+/* Reads the file first. */
+MUST_USE struct settings *
+settings_load_file(const char *path, const struct settings_options *options,
+                   struct err *err);
+
+struct settings *settings_ref(struct settings *settings); /* thread-safe */
+void settings_unref(struct settings *settings);           /* NULL is fine */
+
+/* The route or destination of a canonical domain: exact, then the longest
+ * ".suffix", then default (never NULL for destinations; NULL for routes that
+ * go by MX). */
+const struct route_settings *settings_route(const struct settings *settings,
+                                            struct sv domain);
+const struct destination_settings *
+settings_destination(const struct settings *settings, struct sv domain);
+/* True where the listener accepts mail for this canonical domain. */
+bool settings_accepts_domain(const struct listener_settings *listener,
+                             struct sv domain);
+
+/* The configuration that `waxgate` uses when no file is given, as YAML. */
+extern const char settings_default_yaml[];
+
+/* `waxgate config show`: the tree as YAML; effective adds every default with
+ * a comment that names its origin.  `waxgate config manual`: Markdown. */
+struct buf;
+void settings_print(const struct settings *settings, bool effective,
+                    struct buf *out);
+void settings_manual(struct buf *out);
+#endif
