@@ -1,0 +1,77 @@
+/* spool/ledger.h - what the sender writes down: attempts and actions, as bytes.
+ *
+ * An ATTEMPT tells of one try to deliver one message to some of its recipients,
+ * with the TLS that was used or the stage at which it failed; everything that
+ * log, queue view, DSN, tracking and reports say about a delivery comes from
+ * it.  An ACTION is what the administrator or the queue did to a message
+ * without a delivery.  Encoding: as mail/envelope.h, {tag, 0, length, bytes}
+ * items, unknown tags skipped. */
+#ifndef SPOOL_LEDGER_H
+#define SPOOL_LEDGER_H
+#include "mail/reply.h"
+#include "spool/spool.h"
+#include "tls/facts.h"
+
+enum ledger_outcome {
+    OUTCOME_DEFERRED,  /* will be tried again */
+    OUTCOME_DELIVERED, /* the next hop took it */
+    OUTCOME_RELAYED,   /* … and does not do DSN: "relayed" (RFC 3461 6.2.2) */
+    OUTCOME_FAILED,    /* refused for good */
+    OUTCOME_EXPIRED,   /* too long in the queue */
+    OUTCOME_DELETED,   /* by the administrator */
+};
+const char *ledger_outcome_name(enum ledger_outcome outcome);
+bool ledger_outcome_final(enum ledger_outcome outcome); /* all but DEFERRED */
+
+struct ledger_result {
+    uint32_t recipient; /* index in the envelope */
+    enum ledger_outcome outcome;
+    uint16_t code;             /* SMTP reply code, 0: none came */
+    struct mail_status status; /* enhanced; never class 0 */
+    struct sv text;            /* reply text or reason, one line */
+};
+
+struct ledger_attempt {
+    spool_message_id id;
+    struct sv queue_id;
+    uint32_t attempt;     /* 1.. */
+    int64_t started_us, ended_us;
+    int64_t next_retry_us; /* 0: none */
+    struct sv destination; /* key of the destination: domain or route */
+    struct sv host, ip;    /* of the last server tried; may be empty */
+    uint16_t port;
+    struct sv delivery;    /* id of the delivery session in the log */
+    enum tls_stage stage;  /* STAGE_NONE, or where it failed */
+    struct sv reason;      /* of that failure */
+    struct sv tls_version, tls_cipher; /* empty: clear text */
+    uint16_t tls_bits;
+    bool tls_resumed;
+    struct sv tls_verify;  /* none, ok, failed */
+    bool message_final;    /* no recipient is left */
+    struct ledger_result *results;
+    size_t result_count;
+};
+
+enum ledger_action_kind {
+    ACTION_HOLD, ACTION_RELEASE, ACTION_RETRY, ACTION_DELETE,
+    ACTION_WARNED, /* a delay DSN was sent */
+    ACTION_MOVED,  /* copied forward; the new place is the MESSAGE record */
+};
+const char *ledger_action_name(enum ledger_action_kind kind);
+
+struct ledger_action {
+    spool_message_id id;
+    enum ledger_action_kind kind;
+    struct sv by; /* "admin", "queue" */
+};
+
+void ledger_attempt_encode(const struct ledger_attempt *attempt,
+                           struct buf *out);
+MUST_USE bool ledger_attempt_decode(struct sv bytes, struct arena *arena,
+                                    struct ledger_attempt *attempt,
+                                    struct err *err);
+void ledger_action_encode(const struct ledger_action *action, struct buf *out);
+MUST_USE bool ledger_action_decode(struct sv bytes,
+                                   struct ledger_action *action,
+                                   struct err *err);
+#endif
