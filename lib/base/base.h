@@ -23,9 +23,9 @@
 
 /* All of these abort when memory is exhausted; none returns NULL, also for a
  * size of 0.  The caller owns the memory and gives it to mem_free(). */
-void *mem_alloc(size_t size);             /* zeroed */
-void *mem_alloc_raw(size_t size);         /* not zeroed */
-void *mem_resize(void *ptr, size_t size); /* new bytes are not zeroed */
+void *mem_alloc(size_t size);                     /* zeroed */
+void *mem_alloc_raw(size_t size);                 /* not zeroed */
+void *mem_resize(void *ptr, size_t size);         /* new bytes are not zeroed */
 void *mem_alloc_array(size_t count, size_t size); /* zeroed; overflow aborts */
 char *mem_strdup(const char *text);
 void mem_free(void *ptr); /* NULL is fine */

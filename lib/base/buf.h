@@ -14,7 +14,7 @@ struct buf {
 };
 
 /* A zeroed struct buf is an empty buffer. */
-void buf_fini(struct buf *buf); /* frees; the buffer is empty and usable */
+void buf_fini(struct buf *buf);  /* frees; the buffer is empty and usable */
 void buf_reset(struct buf *buf); /* empties, keeps the memory */
 
 struct sv buf_view(const struct buf *buf); /* valid until the next addition */

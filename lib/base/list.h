@@ -19,7 +19,7 @@ void list_push_back(struct list *list, struct link *link);
 void list_push_front(struct list *list, struct link *link);
 void list_insert_before(struct list *list, struct link *at, struct link *link);
 void list_remove(struct list *list, struct link *link);
-struct link *list_pop_front(struct list *list); /* NULL when empty */
+struct link *list_pop_front(struct list *list);   /* NULL when empty */
 struct link *list_first(const struct list *list); /* NULL when empty */
 struct link *list_next(const struct list *list, const struct link *link);
 bool list_empty(const struct list *list);

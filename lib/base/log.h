@@ -51,11 +51,10 @@ struct log_context {
 };
 
 #define log_event(context, level, event, ...)                                  \
-    log_event_fields(                                                          \
-        (context), (level), (event),                                           \
-        (const struct log_field[]){__VA_ARGS__},                               \
-        sizeof((const struct log_field[]){__VA_ARGS__}) /                      \
-            sizeof(struct log_field))
+    log_event_fields((context), (level), (event),                              \
+                     (const struct log_field[]){__VA_ARGS__},                  \
+                     sizeof((const struct log_field[]){__VA_ARGS__}) /         \
+                         sizeof(struct log_field))
 
 /* context may be NULL.  Every event has at least one field. */
 void log_event_fields(const struct log_context *context, enum log_level level,
@@ -65,9 +64,9 @@ void log_event_fields(const struct log_context *context, enum log_level level,
 bool log_wants(enum log_level level);
 
 struct log_options {
-    const char *process;    /* "receiver": in every line; must stay valid */
-    const char *path;       /* a file to append to; NULL or "-": stdout */
-    enum log_level level;   /* this and above */
+    const char *process;  /* "receiver": in every line; must stay valid */
+    const char *path;     /* a file to append to; NULL or "-": stdout */
+    enum log_level level; /* this and above */
     enum log_format format;
 };
 

@@ -10,7 +10,9 @@ struct map_slot;
 
 struct map {
     struct map_slot *slots; /* owned */
-    size_t count, cap;
+    size_t count;           /* entries */
+    size_t cap;             /* slots: a power of two, or 0 */
+    size_t filled; /* slots with an entry or the mark of a removed one */
 };
 
 /* A zeroed struct map is an empty map. */
@@ -24,6 +26,9 @@ void *map_remove(struct map *map, struct sv key); /* the value, or NULL */
  * map_remove_at(). */
 bool map_next(const struct map *map, size_t *cursor, struct sv *key,
               void **value);
+/* Removes what map_next() has just returned, *cursor being as it left it;
+ * gives the value.  The key that it returned is gone too. */
+void *map_remove_at(struct map *map, size_t cursor);
 
 uint64_t hash_bytes(struct sv bytes); /* the same keyed hash */
 #endif

@@ -17,7 +17,7 @@ struct sv {
 /* For printf: "%.*s", SV_ARG(view).  Only for views known to be below 2 GiB. */
 #define SV_ARG(view) (int)(view).n, (view).n == 0 ? "" : (view).p
 
-struct sv sv_of(const char *text); /* NULL gives the empty view */
+struct sv sv_of(const char *text);               /* NULL gives the empty view */
 struct sv sv_from(struct sv view, size_t start); /* start beyond end: empty */
 struct sv sv_slice(struct sv view, size_t start, size_t length);
 struct sv sv_trim(struct sv view); /* without blanks and tabs at both ends */

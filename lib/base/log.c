@@ -1,0 +1,110 @@
+#include "base/log.h"
+#include "base/log_internal.h"
+#include <pthread.h>
+#include <stdatomic.h>
+
+static const char *const level_names[LOG_LEVELS] = {
+    [LOG_DEBUG] = "debug",
+    [LOG_INFO] = "info",
+    [LOG_WARNING] = "warning",
+    [LOG_ERROR] = "error",
+};
+
+static atomic_int wanted_level = LOG_INFO;
+static atomic_int line_format = LOG_KEY_VALUE;
+static const char *_Atomic process_name;
+
+static pthread_mutex_t capture_lock = PTHREAD_MUTEX_INITIALIZER;
+static void (*_Atomic capture)(void *arg, struct sv line);
+static void *capture_arg;
+
+bool
+log_wants(enum log_level level)
+{
+    return (int)level >=
+               atomic_load_explicit(&wanted_level, memory_order_relaxed) ||
+           capture != NULL;
+}
+
+static void
+give_to_capture(struct sv line)
+{
+    pthread_mutex_lock(&capture_lock);
+    if (capture != NULL)
+        capture(capture_arg, line);
+    pthread_mutex_unlock(&capture_lock);
+}
+
+void
+log_event_fields(const struct log_context *context, enum log_level level,
+                 const char *event, const struct log_field *fields,
+                 size_t count)
+{
+    static _Thread_local struct log_line line; /* too large for a stack */
+    struct log_head head = {process_name, level, event};
+
+    if (!log_wants(level))
+        return;
+    log_line_make(&line, (enum log_format)line_format, &head, context, fields,
+                  count);
+    if (capture != NULL)
+        give_to_capture((struct sv){line.text, line.length - 1});
+    else
+        log_writer_add((struct sv){line.text, line.length});
+}
+
+bool
+log_open(const struct log_options *options, struct err *err)
+{
+    if (!log_writer_open(options, err))
+        return false;
+    process_name = options->process;
+    line_format = (int)options->format;
+    wanted_level = (int)options->level;
+    return true;
+}
+
+void
+log_reopen(void)
+{
+    log_writer_reopen();
+}
+
+void
+log_flush(void)
+{
+    log_writer_flush();
+}
+
+void
+log_close(void)
+{
+    log_writer_close();
+}
+
+bool
+log_level_parse(struct sv name, enum log_level *level)
+{
+    for (int i = 0; i < LOG_LEVELS; i++) {
+        if (sv_is(name, level_names[i])) {
+            *level = (enum log_level)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+const char *
+log_level_name(enum log_level level)
+{
+    return level < LOG_LEVELS ? level_names[level] : "unknown";
+}
+
+void
+log_capture(void (*on_line)(void *arg, struct sv line), void *arg)
+{
+    pthread_mutex_lock(&capture_lock);
+    capture_arg = arg;
+    capture = on_line;
+    pthread_mutex_unlock(&capture_lock);
+}
