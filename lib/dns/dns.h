@@ -1,0 +1,77 @@
+/* dns/dns.h - look-ups that say how far they can be trusted.
+ * libunbound, validating in this process.  Every RRset comes with one of five
+ * states; everything above works with that type and never with raw answers. */
+#ifndef DNS_DNS_H
+#define DNS_DNS_H
+#include "base/err.h"
+#include "base/sv.h"
+#include "net/loop.h"
+
+enum dns_state {
+    DNS_SECURE,   /* validated */
+    DNS_INSECURE, /* proven to be unsigned, or nothing to validate with */
+    DNS_BOGUS,    /* signatures do not hold: treat as an attack */
+    DNS_ERROR,    /* no answer: SERVFAIL, time-out */
+    DNS_ABSENT,   /* the name or the type does not exist; see secure_denial */
+};
+const char *dns_state_name(enum dns_state state);
+
+enum dns_type {
+    DNS_A = 1, DNS_CNAME = 5, DNS_PTR = 12, DNS_MX = 15, DNS_TXT = 16,
+    DNS_AAAA = 28, DNS_TLSA = 52,
+};
+
+struct dns_record { /* rdata as on the wire; names in it are expanded by the
+                     * dns_…_parse functions */
+    const uint8_t *data;
+    size_t length;
+};
+
+struct dns_answer {
+    enum dns_state state;
+    bool nxdomain;       /* with ABSENT: the name itself does not exist */
+    bool secure_denial;  /* with ABSENT: proven by DNSSEC */
+    char reason[160];    /* BOGUS, ERROR: the resolver's words */
+    char name[256];      /* canonical name after CNAMEs; no trailing dot */
+    uint32_t ttl;        /* seconds */
+    const struct dns_record *records; /* at most DNS_RECORDS_MAX */
+    size_t record_count;
+};
+enum { DNS_RECORDS_MAX = 100 };
+
+struct dns_resolver;
+struct dns_options {
+    char *const *resolvers; /* see dns_settings; 0: from the root */
+    size_t resolver_count;
+    char *const *trust_anchors;
+    size_t trust_anchor_count;
+    char *const *stub_zones;
+    size_t stub_zone_count;
+    uint64_t timeout_ms;
+};
+MUST_USE struct dns_resolver *dns_resolver_new(struct loop *loop,
+                                               const struct dns_options *options,
+                                               struct err *err);
+/* Counted: a reload makes a new one while queries of the old still run. */
+struct dns_resolver *dns_resolver_ref(struct dns_resolver *resolver);
+void dns_resolver_unref(struct dns_resolver *resolver);
+
+/* Looks up; on_answer comes once on `loop` (any loop), never from inside this
+ * call; the answer is valid during the callback. name: canonical (A-labels, no
+ * trailing dot). */
+struct dns_query;
+struct dns_query *dns_lookup(struct dns_resolver *resolver, struct loop *loop,
+                             const char *name, enum dns_type type,
+                             void (*on_answer)(void *arg,
+                                               const struct dns_answer *answer),
+                             void *arg);
+void dns_cancel(struct dns_query *query); /* no call comes any more */
+
+/* Bounded parsing of rdata; false for malformed data. */
+struct net_address;
+MUST_USE bool dns_mx_parse(const struct dns_record *record,
+                           uint16_t *preference, char *host /* [256] */);
+MUST_USE bool dns_address_parse(const struct dns_record *record,
+                                enum dns_type type,
+                                struct net_address *address);
+#endif

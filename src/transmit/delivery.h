@@ -1,0 +1,39 @@
+/* transmit/delivery.h - sessions with other servers.
+ *
+ * A delivery finds the servers of a destination (route.h), decides which TLS
+ * each hop needs (decide.h), connects, and sends parcels from the queue until
+ * there is none; then it keeps the connection for a while in case more comes.
+ * Failures are typed (tls/facts.h) from the start: a TLS failure never shows as
+ * a routing error. */
+#ifndef TRANSMIT_DELIVERY_H
+#define TRANSMIT_DELIVERY_H
+#include "net/loop.h"
+#include "service/rpc.h"
+#include "transmit/queue.h"
+
+struct delivery; /* all sessions of this process */
+
+/* loops: sessions are spread over them. */
+MUST_USE struct delivery *delivery_new(struct loop **loops, size_t loop_count,
+                                       struct settings *settings,
+                                       struct err *err);
+void delivery_set_queue(struct delivery *delivery, struct queue *queue);
+/* Builds what the settings need (TLS contexts, resolver), aside; then use it
+ * for new sessions or drop it. */
+MUST_USE bool delivery_prepare(struct delivery *delivery,
+                               struct settings *settings, struct err *err);
+void delivery_commit(struct delivery *delivery);
+void delivery_abandon(struct delivery *delivery);
+
+/* queue_calls.on_session_wanted: uses a kept connection or makes one. */
+void delivery_session_wanted(void *delivery, struct destination *destination);
+
+/* Ends kept connections, lets running transactions finish; idle(arg) on the
+ * main loop when none is left. */
+void delivery_drain(struct delivery *delivery, void (*idle)(void *arg),
+                    void *arg);
+void delivery_free(struct delivery *delivery); /* drops what is still open */
+
+/* `delivery.sessions`, for status. */
+void delivery_request(struct delivery *delivery, struct rpc_call *call);
+#endif

@@ -1,0 +1,51 @@
+/* transmit/route.h - the servers of a destination, in the order to try.
+ *
+ * Static routes first (weights within a priority), else MX with everything that
+ * RFC 5321 section 5.1 and RFC 7505 say: A/AAAA without MX, null MX, CNAME,
+ * ourselves and worse removed, loopback and unspecified targets refused unless
+ * allowed, a bound on hosts and addresses, each look-up's DNSSEC state kept.
+ * Lookups are asynchronous; results come on the caller's loop. */
+#ifndef TRANSMIT_ROUTE_H
+#define TRANSMIT_ROUTE_H
+#include "dns/dns.h"
+#include "settings/settings.h"
+#include "tls/facts.h"
+#include "transmit/destination.h"
+
+enum { ROUTE_HOSTS_MAX = 32, ROUTE_ADDRESSES_MAX = 64 };
+
+struct route_target {
+    char host[256];             /* name, canonical; text of a literal */
+    bool literal;
+    uint16_t preference;        /* MX preference or route priority */
+    struct net_address address; /* with port */
+    enum dns_state mx_state, address_state;
+};
+
+enum route_result {
+    ROUTE_OK,
+    ROUTE_TEMPORARY, /* DNS trouble: defer */
+    ROUTE_NONE,      /* no such domain, no address: 5.1.2 */
+    ROUTE_NULL_MX,   /* RFC 7505: 5.1.10 */
+    ROUTE_LOOP,      /* it comes back to ourselves: 5.4.6 */
+};
+
+struct route {
+    enum route_result result;
+    char reason[256];
+    struct route_target *targets; /* in order of trying */
+    size_t target_count;
+};
+
+/* Finds the targets; on_route comes on the loop, never from inside; the route
+ * is the callback's to free.  The returned query may be cancelled. */
+struct route_query;
+struct route_query *route_find(struct dns_resolver *resolver,
+                               struct loop *loop, struct settings *settings,
+                               const struct destination *destination,
+                               void (*on_route)(void *arg,
+                                                struct route *route),
+                               void *arg);
+void route_cancel(struct route_query *query); /* no call comes any more */
+void route_free(struct route *route);
+#endif
