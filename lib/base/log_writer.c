@@ -11,6 +11,7 @@
 #include "base/log_internal.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -170,6 +171,23 @@ writer_main(void *arg UNUSED)
     return NULL;
 }
 
+/* Gives up where the reader of a pipe stands still: a process that aborts must
+ * end.  A pipe that polls writable takes PIPE_BUF bytes without blocking. */
+static void
+write_last(int fd, struct sv text)
+{
+    struct pollfd ready = {.fd = fd, .events = POLLOUT};
+
+    while (text.n > 0 && poll(&ready, 1, PIPE_PATIENCE_MS) == 1) {
+        size_t chunk = text.n < PIPE_BUF ? text.n : PIPE_BUF;
+        ssize_t n = write(fd, text.p, chunk);
+
+        if (n <= 0)
+            return;
+        text = sv_from(text, (size_t)n);
+    }
+}
+
 /* An assertion that fails is the moment when the last lines matter most.  No
  * lock is taken, since the thread that aborts may hold it: the batch on its way
  * gets a moment, then the waiting lines go out as they are. */
@@ -181,7 +199,7 @@ on_abort(int signum)
     for (int i = 0; i < 200 && w.writing; i++)
         nanosleep(&moment, NULL);
     if (w.fill != NULL)
-        write_all(w.fd, (struct sv){w.fill, w.fill_length});
+        write_last(w.fd, (struct sv){w.fill, w.fill_length});
     w.fill_length = 0;
     raise(signum); /* the default action, as SA_RESETHAND left it */
 }
@@ -204,7 +222,8 @@ static void
 after_fork_in_child(void)
 {
     pthread_mutex_unlock(&w.lock);
-    w.running = w.sleeping = w.writing = false;
+    w.running = w.sleeping = false;
+    w.writing = false;
     w.fill_length = 0;
     w.accepted = w.written = w.dropped = 0;
     pthread_cond_init(&w.settled, NULL);

@@ -13,6 +13,11 @@ struct sv {
 
 /* A view of a string literal. */
 #define SV(literal) ((struct sv){"" literal, sizeof(literal) - 1})
+/* The same where static data is initialised: C wants constants there. */
+#define SV_INIT(literal)                                                       \
+    {                                                                          \
+        "" literal, sizeof(literal) - 1                                        \
+    }
 
 /* For printf: "%.*s", SV_ARG(view).  Only for views known to be below 2 GiB. */
 #define SV_ARG(view) (int)(view).n, (view).n == 0 ? "" : (view).p
