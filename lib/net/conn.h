@@ -103,6 +103,11 @@ void conn_start_tls_client(struct conn *conn, struct tls_context *context,
                            struct sv server_name,
                            const struct tls_session_key *key);
 
+/* The same where conn_input() holds the beginning of the handshake already:
+ * behind a PROXY header on a listener with implicit TLS, and nowhere else. */
+void conn_start_tls_server_with_input(struct conn *conn,
+                                      struct tls_context *context);
+
 /* Time-out from now; each call replaces the former, 0 switches it off.
  * Traffic does not extend it. */
 void conn_set_timeout(struct conn *conn, uint64_t ms);

@@ -11,7 +11,8 @@
 struct tls_context;
 struct ssl_st;
 
-enum tls_version_bit { /* bits of tls_profile.versions */
+/* Bits of tls_profile.versions. */
+enum tls_version_bit {
     TLS_BIT_SSL2 = 1,
     TLS_BIT_SSL3 = 2,
     TLS_BIT_TLS10 = 4,

@@ -22,8 +22,7 @@
     X(STAGE_VERSION, "version", "no common TLS version")                       \
     X(STAGE_CIPHER, "cipher", "no common cipher suite")                        \
     X(STAGE_CHAIN, "certificate-chain", "the certificate is not trusted")      \
-    X(STAGE_NAME, "certificate-name",                                          \
-      "the certificate is for another name")                                   \
+    X(STAGE_NAME, "certificate-name", "the certificate is for another name")   \
     X(STAGE_EXPIRED, "certificate-expired",                                    \
       "the certificate is expired or not yet valid")                           \
     X(STAGE_DANE, "dane", "no TLSA record matches the certificate")            \
@@ -53,9 +52,9 @@ void tls_failure_set(struct tls_failure *failure, enum tls_stage stage,
                      const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 enum tls_verify {
-    TLS_VERIFY_NONE,    /* no certificate, or nobody asked */
-    TLS_VERIFY_OK,      /* chain and what else was demanded */
-    TLS_VERIFY_FAILED,  /* there was one and it did not pass */
+    TLS_VERIFY_NONE,   /* no certificate, or nobody asked */
+    TLS_VERIFY_OK,     /* chain and what else was demanded */
+    TLS_VERIFY_FAILED, /* there was one and it did not pass */
 };
 const char *tls_verify_name(enum tls_verify verify); /* none, ok, failed */
 
@@ -67,9 +66,9 @@ struct tls_facts {
     int bits;            /* secret bits of the cipher */
     const char *group;   /* "X25519", "" when unknown */
     bool resumed;
-    enum tls_verify verify;     /* of the peer's certificate */
-    char verify_reason[80];     /* "certificate has expired", "" when ok */
-    char server_name[256];      /* SNI sent or received, "" without */
+    enum tls_verify verify; /* of the peer's certificate */
+    char verify_reason[80]; /* "certificate has expired", "" when ok */
+    char server_name[256];  /* SNI sent or received, "" without */
     bool has_peer_certificate;
     bool certificate_requested; /* client: the server asked for one */
     /* Of the peer's certificate; "" without one. */

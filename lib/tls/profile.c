@@ -1,0 +1,244 @@
+#include "tls/tls_internal.h"
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+
+static const struct version {
+    unsigned bit;
+    int number;
+    uint64_t off; /* the option that leaves it out */
+    const char *name;
+} versions[] = {
+    {TLS_BIT_TLS10, TLS1_VERSION, SSL_OP_NO_TLSv1, "TLSv1.0"},
+    {TLS_BIT_TLS11, TLS1_1_VERSION, SSL_OP_NO_TLSv1_1, "TLSv1.1"},
+    {TLS_BIT_TLS12, TLS1_2_VERSION, SSL_OP_NO_TLSv1_2, "TLSv1.2"},
+    {TLS_BIT_TLS13, TLS1_3_VERSION, SSL_OP_NO_TLSv1_3, "TLSv1.3"},
+};
+
+/* Strength is a minimum: every list begins with what the stronger one has.
+ * Forward secrecy and AEAD come first, longer keys before shorter. */
+#define LIST_HIGH                                                              \
+    "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:"                     \
+    "ECDHE+AES256:DHE+AES256"
+#define LIST_MEDIUM LIST_HIGH ":ECDHE+AES:DHE+AES:RSA+AESGCM:RSA+AES"
+#define LIST_LOW LIST_MEDIUM ":HIGH:MEDIUM:LOW:ALL"
+/* Behind every list, the administrator's too: no suite without encryption or
+ * without a certificate, no toy keys. */
+#define LIST_NEVER ":!aNULL:!eNULL:!EXPORT:!PSK:!SRP"
+
+static const struct strength {
+    const char *ciphers;
+    int level; /* of OpenSSL: least bits of keys and digests */
+} strengths[] = {
+    [TLS_HIGH] = {LIST_HIGH, 2},
+    [TLS_MEDIUM] = {LIST_MEDIUM, 1},
+    [TLS_LOW] = {LIST_LOW, 0},
+};
+
+#define SUITES13                                                               \
+    "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:"                     \
+    "TLS_AES_128_GCM_SHA256"
+
+/* TLS 1.0 and 1.1 sign with SHA-1, which OpenSSL 3 allows at security level 0
+ * only.  Level 0 would also let in toy keys, so where an old version is
+ * switched on, just its two obstacles are removed and the level stays. */
+static int
+allow_old_versions(const SSL *ssl, const SSL_CTX *ctx, int op, int bits,
+                   int nid, void *other, void *arg)
+{
+    int (*usual)(const SSL *, const SSL_CTX *, int, int, int, void *, void *);
+
+    if (op == SSL_SECOP_VERSION)
+        return 1;
+    if ((op == SSL_SECOP_SIGALG_SUPPORTED || op == SSL_SECOP_SIGALG_SHARED ||
+         op == SSL_SECOP_SIGALG_CHECK) &&
+        bits >= 60)
+        return 1;
+    memcpy(&usual, arg, sizeof usual);
+    return usual(ssl, ctx, op, bits, nid, other, NULL);
+}
+
+static void
+keep_level_for_the_rest(SSL_CTX *ctx)
+{
+    static int (*usual)(const SSL *, const SSL_CTX *, int, int, int, void *,
+                        void *);
+    int (*now)(const SSL *, const SSL_CTX *, int, int, int, void *, void *) =
+        SSL_CTX_get_security_callback(ctx);
+
+    /* It is one function of the library, the same for every context. */
+    __atomic_store(&usual, &now, __ATOMIC_RELAXED);
+    SSL_CTX_set_security_callback(ctx, allow_old_versions);
+    SSL_CTX_set0_security_ex_data(ctx, &usual);
+}
+
+static bool
+refuse_absent(unsigned bits, struct err *err)
+{
+    if (!(bits & (TLS_BIT_SSL2 | TLS_BIT_SSL3)))
+        return true;
+    err_set(err,
+            "%s is not in this TLS library (%s): it can only be switched off",
+            bits & TLS_BIT_SSL2 ? "SSLv2" : "SSLv3",
+            OpenSSL_version(OPENSSL_VERSION));
+    return false;
+}
+
+static bool
+apply_versions(unsigned bits, SSL_CTX *ctx, struct err *err)
+{
+    int lowest = 0, highest = 0;
+
+    if (!refuse_absent(bits, err))
+        return false;
+    for (size_t i = 0; i < COUNT_OF(versions); i++) {
+        if (!(bits & versions[i].bit)) {
+            SSL_CTX_set_options(ctx, versions[i].off);
+            continue;
+        }
+        SSL_CTX_clear_options(ctx, versions[i].off);
+        if (lowest == 0)
+            lowest = versions[i].number;
+        highest = versions[i].number;
+    }
+    if (lowest == 0) {
+        err_set(err, "no TLS version is switched on");
+        return false;
+    }
+    if (SSL_CTX_set_min_proto_version(ctx, lowest) != 1 ||
+        SSL_CTX_set_max_proto_version(ctx, highest) != 1) {
+        err_library(err, "TLS versions");
+        return false;
+    }
+    return true;
+}
+
+/* TLS 1.3 suites have a list of their own in OpenSSL; administrators write one.
+ * Moves the names of such suites from list to suites; both are at least as
+ * large as the text. */
+static void
+split_list(struct sv text, char *list, char *suites)
+{
+    size_t list_length = 0, suites_length = 0;
+
+    while (text.n > 0) {
+        size_t n = 0;
+        struct sv word;
+        char *dst;
+        size_t *length;
+
+        while (n < text.n && strchr(": ,;", text.p[n]) == NULL)
+            n++;
+        word = sv_slice(text, 0, n);
+        text = sv_from(text, n + 1);
+        if (word.n == 0)
+            continue;
+        dst = sv_starts_nocase(word, SV("TLS_")) ? suites : list;
+        length = dst == suites ? &suites_length : &list_length;
+        if (*length > 0)
+            dst[(*length)++] = ':';
+        memcpy(dst + *length, word.p, word.n);
+        *length += word.n;
+    }
+    list[list_length] = '\0';
+    suites[suites_length] = '\0';
+}
+
+static bool
+set_suites13(SSL_CTX *ctx, const char *suites, struct err *err)
+{
+    if (SSL_CTX_set_ciphersuites(ctx, suites) == 1)
+        return true;
+    err_library(err, "TLS 1.3 cipher suites \"%s\"", suites);
+    return false;
+}
+
+static bool
+set_list(SSL_CTX *ctx, const char *list, struct err *err)
+{
+    size_t size = strlen(list) + sizeof LIST_NEVER;
+    char *whole = mem_alloc(size);
+    bool ok;
+
+    snprintf(whole, size, "%s%s", list, LIST_NEVER);
+    ok = SSL_CTX_set_cipher_list(ctx, whole) == 1;
+    if (!ok)
+        err_library(err, "ciphers \"%s\"", list);
+    mem_free(whole);
+    return ok;
+}
+
+static bool
+apply_own_ciphers(const struct tls_profile *profile, SSL_CTX *ctx,
+                  struct err *err)
+{
+    struct sv text = sv_of(profile->ciphers);
+    char *list = mem_alloc(text.n + 1), *suites = mem_alloc(text.n + 1);
+    bool ok;
+
+    split_list(text, list, suites);
+    /* Only suites of TLS 1.3: nothing is left for the versions before. */
+    if (*list == '\0' && profile->versions & ~(unsigned)TLS_BIT_TLS13) {
+        err_set(err,
+                "ciphers \"%s\" hold nothing for versions below TLS 1.3, "
+                "which are switched on",
+                profile->ciphers);
+        ok = false;
+    } else {
+        ok = (*list == '\0' || set_list(ctx, list, err)) &&
+             set_suites13(ctx, *suites != '\0' ? suites : SUITES13, err);
+    }
+    mem_free(list);
+    mem_free(suites);
+    return ok;
+}
+
+static bool
+apply_ciphers(const struct tls_profile *profile, SSL_CTX *ctx, struct err *err)
+{
+    assert((unsigned)profile->strength < COUNT_OF(strengths));
+    SSL_CTX_set_security_level(ctx, strengths[profile->strength].level);
+    if (profile->versions & (TLS_BIT_TLS10 | TLS_BIT_TLS11))
+        keep_level_for_the_rest(ctx);
+    if (profile->ciphers != NULL && *profile->ciphers != '\0')
+        return apply_own_ciphers(profile, ctx, err);
+    return set_list(ctx, strengths[profile->strength].ciphers, err) &&
+           set_suites13(ctx, SUITES13, err);
+}
+
+static bool
+apply_groups(const char *groups, SSL_CTX *ctx, struct err *err)
+{
+    char *list; /* the library's macro wants to be able to write */
+    bool ok;
+
+    if (groups == NULL || *groups == '\0')
+        return true;
+    list = mem_strdup(groups);
+    ok = SSL_CTX_set1_groups_list(ctx, list) == 1;
+    mem_free(list);
+    if (ok)
+        return true;
+    err_library(err, "groups \"%s\"", groups);
+    return false;
+}
+
+bool
+profile_apply(const struct tls_profile *profile, SSL_CTX *ctx, struct err *err)
+{
+    ERR_clear_error();
+    SSL_CTX_set_options(
+        ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION |
+                 /* SMTP frames itself: an end without close_notify is an end,
+                  * and must not spoil the session for resumption. */
+                 SSL_OP_IGNORE_UNEXPECTED_EOF);
+    if (profile->preference == TLS_PREFER_SERVER)
+        SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE |
+                                     SSL_OP_PRIORITIZE_CHACHA);
+    SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS |
+                              SSL_MODE_ENABLE_PARTIAL_WRITE |
+                              SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_read_ahead(ctx, 0);
+    return apply_versions(profile->versions, ctx, err) &&
+           apply_ciphers(profile, ctx, err) &&
+           apply_groups(profile->groups, ctx, err);
+}

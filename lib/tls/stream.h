@@ -1,0 +1,62 @@
+/* tls/stream.h - one TLS connection over bytes in memory.
+ * It knows no sockets: the holder (lib/net) gives it what came from the peer
+ * and is handed what must go there, so one recv() and one send() per turn of
+ * the loop carry as many records as there are.  A stream belongs to one
+ * thread. */
+#ifndef TLS_STREAM_H
+#define TLS_STREAM_H
+#include "base/sv.h"
+#include "tls/facts.h"
+
+struct tls_context;
+struct tls_session_key;
+struct tls_stream;
+
+enum tls_result {
+    TLS_OK,    /* done */
+    TLS_AGAIN, /* everything given was used; more must come */
+    TLS_EOF,   /* the peer sent close_notify */
+    TLS_ERROR, /* *failure tells why; only facts and free are left to call */
+};
+
+/* Gets ciphertext for the peer, in order, from inside any call below. */
+typedef void tls_emit(void *arg, struct sv ciphertext);
+
+/* Both reference the context.  server_name: SNI, empty for none; key: see
+ * tls_session_key, NULL for no resumption.  Never fail. */
+struct tls_stream *tls_stream_new_server(struct tls_context *context,
+                                         tls_emit *emit, void *arg);
+struct tls_stream *tls_stream_new_client(struct tls_context *context,
+                                         struct sv server_name,
+                                         const struct tls_session_key *key,
+                                         tls_emit *emit, void *arg);
+void tls_stream_free(struct tls_stream *stream); /* NULL is fine */
+
+/* Goes on with the handshake; *in moves past what was used.  A client begins
+ * with an empty *in.  TLS_OK: finished, the rest of *in is for
+ * tls_stream_read().  Never TLS_EOF. */
+MUST_USE enum tls_result tls_stream_handshake(struct tls_stream *stream,
+                                              struct sv *in,
+                                              struct tls_failure *failure);
+
+/* Decrypts into dst; *n bytes were written there, also when the result is not
+ * TLS_OK.  TLS_OK: dst is full.  n bytes of ciphertext never make more than
+ * n + TLS_RECORD bytes of clear text, because up to one record may have been
+ * kept from before. */
+#define TLS_RECORD 16384
+MUST_USE enum tls_result tls_stream_read(struct tls_stream *stream,
+                                         struct sv *in, char *dst, size_t size,
+                                         size_t *n,
+                                         struct tls_failure *failure);
+
+/* Encrypts all of it; after the handshake only.  TLS_OK or TLS_ERROR. */
+MUST_USE enum tls_result tls_stream_write(struct tls_stream *stream,
+                                          struct sv bytes,
+                                          struct tls_failure *failure);
+
+/* Emits close_notify once, where the state allows it. */
+void tls_stream_shutdown(struct tls_stream *stream);
+
+/* Complete after the handshake; what is known so far before. */
+const struct tls_facts *tls_stream_facts(const struct tls_stream *stream);
+#endif
