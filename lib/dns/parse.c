@@ -1,0 +1,93 @@
+#include "dns/dns.h"
+#include "net/address.h"
+
+static const char *const state_names[] = {
+    [DNS_SECURE] = "secure", [DNS_INSECURE] = "insecure",
+    [DNS_BOGUS] = "bogus",   [DNS_ERROR] = "error",
+    [DNS_ABSENT] = "absent",
+};
+
+const char *
+dns_state_name(enum dns_state state)
+{
+    return state_names[state];
+}
+
+/* Bytes of host names as they are met in practice: underscores too.  A dot
+ * inside a label would read as two labels. */
+static bool
+is_host_byte(char c)
+{
+    return char_is_alnum(c) || c == '-' || c == '_';
+}
+
+/* One uncompressed label, RFC 1035 section 3.1; *out has room for it. */
+static bool
+take_label(struct sv *in, size_t length, char *out)
+{
+    if (length > 63 || length > in->n)
+        return false;
+    for (size_t i = 0; i < length; i++) {
+        if (!is_host_byte(in->p[i]))
+            return false;
+        out[i] = char_lower(in->p[i]);
+    }
+    *in = sv_from(*in, length);
+    return true;
+}
+
+/* A whole name that ends the data; host holds 256 bytes. */
+static bool
+parse_name(struct sv in, char *host)
+{
+    size_t n = 0;
+
+    while (in.n > 0) {
+        size_t length = (uint8_t)in.p[0];
+
+        in = sv_from(in, 1);
+        if (length == 0) {
+            host[n] = '\0';
+            return in.n == 0;
+        }
+        if (n + length + 2 > 254)
+            return false;
+        if (n > 0)
+            host[n++] = '.';
+        if (!take_label(&in, length, host + n))
+            return false;
+        n += length;
+    }
+    return false;
+}
+
+bool
+dns_mx_parse(const struct dns_record *record, uint16_t *preference, char *host)
+{
+    const uint8_t *data = record->data;
+
+    if (record->length < 3)
+        return false;
+    *preference = (uint16_t)(data[0] << 8 | data[1]);
+    return parse_name((struct sv){(const char *)data + 2, record->length - 2},
+                      host);
+}
+
+bool
+dns_address_parse(const struct dns_record *record, enum dns_type type,
+                  struct net_address *address)
+{
+    struct net_address raw = {0};
+
+    if (type == DNS_A && record->length == 4) {
+        raw.in.sin_family = AF_INET;
+        memcpy(&raw.in.sin_addr, record->data, 4);
+    } else if (type == DNS_AAAA && record->length == 16) {
+        raw.in6.sin6_family = AF_INET6;
+        memcpy(&raw.in6.sin6_addr, record->data, 16);
+    } else {
+        return false;
+    }
+    net_address_from_sockaddr(&raw.sa, address);
+    return true;
+}
