@@ -1,0 +1,157 @@
+#include "conf/doc.h"
+#include "base/buf.h"
+#include <stdarg.h>
+
+struct place_key {
+    const void *object;
+    const struct conf_table *table;
+};
+
+static struct sv
+key_view(const struct place_key *key)
+{
+    return (struct sv){(const char *)key, sizeof *key};
+}
+
+struct conf_place *
+conf_place_get(const struct conf_doc *doc, const struct conf_table *table,
+               const void *object)
+{
+    struct place_key key = {object, table};
+
+    return map_get(&doc->places, key_view(&key));
+}
+
+struct conf_place *
+conf_place_make(struct conf_doc *doc, const struct conf_table *table,
+                const void *object)
+{
+    struct place_key key = {object, table};
+    struct conf_place *place = conf_place_get(doc, table, object);
+
+    if (place != NULL)
+        return place;
+    place = arena_alloc(doc->arena,
+                        sizeof *place + table->count * sizeof place->fields[0]);
+    place->path = "";
+    place->at = (struct conf_mark){1, 1};
+    map_put(&doc->places, key_view(&key), place);
+    return place;
+}
+
+static void
+inherit_fields(struct conf_place *to, const struct conf_place *from,
+               size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        to->fields[i] = from->fields[i];
+        if (to->fields[i].kind == CONF_FROM_FILE)
+            to->fields[i].kind = CONF_FROM_BASE;
+    }
+}
+
+void
+conf_place_inherit(struct conf_doc *doc, const struct conf_table *table,
+                   const void *object, const void *base)
+{
+    const struct conf_place *from = conf_place_get(doc, table, base);
+
+    if (from != NULL)
+        inherit_fields(conf_place_make(doc, table, object), from, table->count);
+    for (size_t i = 0; i < table->count; i++) {
+        const struct conf_field *field = &table->fields[i];
+
+        if (field->type == CONF_STRUCT)
+            conf_place_inherit(doc, field->table,
+                               (const char *)object + field->offset,
+                               (const char *)base + field->offset);
+    }
+}
+
+void
+conf_doc_free(struct conf_doc *doc)
+{
+    if (doc != NULL)
+        map_fini(&doc->places);
+}
+
+static size_t
+field_index(const struct conf_table *table, const char *name)
+{
+    for (size_t i = 0; i < table->count; i++)
+        if (strcmp(table->fields[i].name, name) == 0)
+            return i;
+    assert(!"no such row");
+    return 0;
+}
+
+bool
+conf_given(const struct conf_doc *doc, const struct conf_table *table,
+           const void *object, const char *name)
+{
+    const struct conf_place *place = conf_place_get(doc, table, object);
+    size_t i = field_index(table, name);
+
+    return place != NULL && place->fields[i].kind != CONF_FROM_DEFAULT;
+}
+
+bool
+conf_refuse(const struct conf_doc *doc, const struct conf_table *table,
+            const void *object, const char *name, struct err *err,
+            const char *fmt, ...)
+{
+    const struct conf_place *place = conf_place_get(doc, table, object);
+    const struct conf_origin *origin;
+    struct conf_mark at = {1, 1};
+    const char *path = "";
+    char text[sizeof err->text];
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    if (place != NULL) {
+        origin = &place->fields[field_index(table, name)];
+        at = origin->kind == CONF_FROM_FILE ? origin->at : place->at;
+        path = place->path;
+    }
+    if (table->bare)
+        err_set(err, "%s:%u:%u: %s: %s", doc->name, at.line, at.column, path,
+                text);
+    else
+        err_set(err, "%s:%u:%u: %s%s%s: %s", doc->name, at.line, at.column,
+                path, path[0] == '\0' ? "" : ".", name, text);
+    return false;
+}
+
+static bool
+is_name_char(char c)
+{
+    return char_is_alnum(c) || c == '_' || c == '-';
+}
+
+void
+conf_step_print(const struct conf_step *step, struct buf *out)
+{
+    struct sv rest;
+
+    if (step == NULL)
+        return;
+    conf_step_print(step->parent, out);
+    if (step->name.p == NULL) {
+        buf_printf(out, "[%zu]", step->index);
+        return;
+    }
+    if (buf_length(out) > 0)
+        buf_add_char(out, '.');
+    rest = step->name;
+    sv_take_while(&rest, is_name_char);
+    if (rest.n == 0 && step->name.n > 0) {
+        buf_add(out, step->name);
+    } else {
+        char room[CONF_QUOTE_MAX];
+
+        /* A name with dots would read like several steps. */
+        buf_add_str(out, conf_quote(step->name, room));
+    }
+}

@@ -1,0 +1,152 @@
+/* TLS profiles against the library of this machine: better a refusal at
+ * check than a listener that fails every handshake. */
+#include "settings/tables.h"
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+
+struct probe {
+    const struct conf_doc *doc;
+    const struct tls_profile_settings *profile;
+    SSL_CTX *context; /* owned by settings_check_profiles() */
+    struct err *err;
+};
+
+static const char *
+library(void)
+{
+    return OpenSSL_version(OPENSSL_VERSION);
+}
+
+static bool
+refuse(const struct probe *probe, const char *row, const char *text,
+       const char *why)
+{
+    char room[CONF_QUOTE_MAX];
+
+    return conf_refuse(probe->doc, &tls_profile_table, probe->profile, row,
+                       probe->err, "%s %s %s", conf_quote(sv_of(text), room),
+                       why, library());
+}
+
+static bool
+refuse_version(const struct probe *probe, const char *version,
+               const char *reason)
+{
+    return conf_refuse(probe->doc, &tls_profile_table, probe->profile,
+                       "versions", probe->err, "%s cannot be turned on: %s %s",
+                       version, library(), reason);
+}
+
+static bool
+check_versions(const struct probe *probe)
+{
+    static const struct {
+        unsigned bit;
+        int version;
+        const char *name;
+    } rows[] = {
+        {TLS_BIT_SSL3, SSL3_VERSION, "SSLv3"},
+        {TLS_BIT_TLS10, TLS1_VERSION, "TLSv1.0"},
+        {TLS_BIT_TLS11, TLS1_1_VERSION, "TLSv1.1"},
+        {TLS_BIT_TLS12, TLS1_2_VERSION, "TLSv1.2"},
+        {TLS_BIT_TLS13, TLS1_3_VERSION, "TLSv1.3"},
+    };
+    unsigned versions = probe->profile->profile.versions;
+
+    if ((versions & TLS_BIT_SSL2) != 0)
+        return refuse_version(probe, "SSLv2",
+                              "no longer implements this protocol");
+    for (size_t i = 0; i < COUNT_OF(rows); i++)
+        if ((versions & rows[i].bit) != 0 &&
+            SSL_CTX_set_min_proto_version(probe->context, rows[i].version) != 1)
+            return refuse_version(probe, rows[i].name,
+                                  "was built without this protocol");
+    if (versions == 0)
+        return conf_refuse(probe->doc, &tls_profile_table, probe->profile,
+                           "versions", probe->err,
+                           "all versions are off; turn one on, or set `tls: "
+                           "no` where no TLS is wanted");
+    return true;
+}
+
+/* OpenSSL takes a list when one element is known and drops the others
+ * silently, so each is tried alone.  Those that only remove or sort start with
+ * a sign and match nothing by themselves. */
+static bool
+check_cipher(const struct probe *probe, struct sv element)
+{
+    char text[128];
+
+    if (element.n == 0 || !char_is_alpha(element.p[0]))
+        return true;
+    if (!sv_to_cstr(element, text, sizeof text))
+        return refuse(probe, "ciphers", "element", "is too long for");
+    if (SSL_CTX_set_cipher_list(probe->context, text) == 1 ||
+        SSL_CTX_set_ciphersuites(probe->context, text) == 1)
+        return true;
+    return refuse(probe, "ciphers", text, "matches no cipher of");
+}
+
+static bool
+check_ciphers(const struct probe *probe)
+{
+    struct sv rest = sv_of(probe->profile->profile.ciphers);
+    size_t start = 0;
+
+    if (rest.n == 0)
+        return true;
+    for (size_t i = 0; i <= rest.n; i++) {
+        if (i < rest.n && strchr(":, ;", rest.p[i]) == NULL)
+            continue;
+        if (!check_cipher(probe, sv_slice(rest, start, i - start)))
+            return false;
+        start = i + 1;
+    }
+    if (SSL_CTX_set_cipher_list(probe->context, rest.p) != 1)
+        return refuse(probe, "ciphers", rest.p, "leaves no cipher of");
+    return true;
+}
+
+static bool
+check_groups(const struct probe *probe)
+{
+    const char *groups = probe->profile->profile.groups;
+
+    if (groups[0] == '\0' ||
+        SSL_CTX_set1_groups_list(probe->context, groups) == 1)
+        return true;
+    return refuse(probe, "groups", groups, "is not a list of groups of");
+}
+
+static bool
+check_profile(struct probe *probe)
+{
+    bool ok;
+
+    probe->context = SSL_CTX_new(TLS_method());
+    if (probe->context == NULL) {
+        err_set(probe->err, "%s cannot make a context", library());
+        return false;
+    }
+    /* The level of the library must not hide old ciphers from the check. */
+    SSL_CTX_set_security_level(probe->context, 0);
+    ok = check_versions(probe) && check_ciphers(probe) && check_groups(probe);
+    SSL_CTX_free(probe->context);
+    ERR_clear_error();
+    return ok;
+}
+
+bool
+settings_check_profiles(const struct settings *settings,
+                        const struct conf_doc *doc, struct err *err)
+{
+    for (size_t i = 0; i < settings->tls_profile_count; i++) {
+        struct probe probe = {
+            .doc = doc, .profile = &settings->tls_profiles[i], .err = err};
+
+        if (!check_profile(&probe))
+            return false;
+    }
+    return true;
+}

@@ -1,0 +1,231 @@
+#include "settings/settings.h"
+#include "base/buf.h"
+#include "base/map.h"
+#include "settings/tables.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct settings_private {
+    struct arena arena; /* holds everything else, the settings too */
+    atomic_uint references;
+    struct conf_doc *doc;    /* owned */
+    struct map routes;       /* struct route_settings by domain */
+    struct map destinations; /* struct destination_settings by domain */
+};
+
+/* The folder of path, absolute. */
+static char *
+folder_of(struct arena *arena, const char *path)
+{
+    size_t slash = sv_last_index(sv_of(path), '/');
+    struct sv folder =
+        slash == SV_NONE ? SV("") : sv_slice(sv_of(path), 0, slash);
+    char here[PATH_MAX];
+
+    if (path[0] == '/')
+        return arena_cstr(arena, folder.n > 0 ? folder : SV("/"));
+    if (getcwd(here, sizeof here) == NULL)
+        snprintf(here, sizeof here, "/");
+    if (folder.n == 0)
+        return arena_cstr(arena, sv_of(here));
+    return conf_path_absolute(&(struct conf_scope){arena, here}, folder);
+}
+
+static void
+index_domains(struct settings *settings)
+{
+    struct settings_private *private = settings->private;
+
+    for (size_t i = 0; i < settings->route_count; i++)
+        map_put(&private->routes, sv_of(settings->routes[i].domain),
+                &settings->routes[i]);
+    for (size_t i = 0; i < settings->destination_count; i++)
+        map_put(&private->destinations, sv_of(settings->destinations[i].domain),
+                &settings->destinations[i]);
+}
+
+static struct settings *
+settings_new(void)
+{
+    struct settings_private *private = mem_alloc(sizeof *private);
+    struct settings *settings;
+
+    arena_init(&private->arena, 16384);
+    atomic_init(&private->references, 1);
+    settings = arena_alloc(&private->arena, sizeof *settings);
+    settings->private = private;
+    return settings;
+}
+
+static bool
+load(struct settings *settings, struct sv text, const char *path,
+     const struct settings_options *options, struct err *err)
+{
+    struct settings_private *private = settings->private;
+    struct arena *arena = &private->arena;
+    const struct conf_source source = {
+        .text = text,
+        .name = path[0] != '\0' ? path : "built-in configuration",
+        .directory = folder_of(arena, path),
+    };
+
+    private->doc = conf_load(&settings_table, settings, &source, arena, err);
+    settings->private = private; /* loading begins with the defaults of all */
+    if (private->doc == NULL)
+        return false;
+    settings->revision = options->revision;
+    settings->source = arena_cstr(arena, sv_of(path));
+    index_domains(settings);
+    return settings_check(settings, private->doc, arena, options->check_files,
+                          err);
+}
+
+struct settings *
+settings_load(struct sv text, const char *path,
+              const struct settings_options *options, struct err *err)
+{
+    struct settings *settings = settings_new();
+
+    if (load(settings, text, path, options, err))
+        return settings;
+    settings_unref(settings);
+    return NULL;
+}
+
+static bool
+read_all(int fd, struct buf *out, struct err *err)
+{
+    for (;;) {
+        ssize_t n = read(fd, buf_reserve(out, 16384), 16384);
+
+        if (n == 0)
+            return true;
+        if (n == -1) {
+            err_sys(err, "read");
+            return false;
+        }
+        buf_grew(out, (size_t)n);
+        /* One byte more is enough to be refused. */
+        if (buf_length(out) > CONF_TEXT_MAX)
+            return true;
+    }
+}
+
+static bool
+read_file(const char *path, struct buf *out, struct err *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    bool ok;
+
+    if (fd == -1) {
+        err_sys(err, "open");
+        return false;
+    }
+    ok = read_all(fd, out, err);
+    close(fd);
+    return ok;
+}
+
+struct settings *
+settings_load_file(const char *path, const struct settings_options *options,
+                   struct err *err)
+{
+    struct settings *settings = NULL;
+    struct buf text = {0};
+
+    if (read_file(path, &text, err))
+        settings = settings_load(buf_view(&text), path, options, err);
+    else
+        err_wrap(err, "%s", path);
+    buf_fini(&text);
+    return settings;
+}
+
+struct settings *
+settings_ref(struct settings *settings)
+{
+    atomic_fetch_add(&settings->private->references, 1);
+    return settings;
+}
+
+void
+settings_unref(struct settings *settings)
+{
+    struct settings_private *private;
+
+    if (settings == NULL)
+        return;
+    private = settings->private;
+    if (atomic_fetch_sub(&private->references, 1) != 1)
+        return;
+    map_fini(&private->routes);
+    map_fini(&private->destinations);
+    conf_doc_free(private->doc);
+    arena_fini(&private->arena);
+    mem_free(private);
+}
+
+/* Exact, then the longest ".suffix", then "default". */
+static const void *
+find_domain(const struct map *map, struct sv domain)
+{
+    const void *found = map_get(map, domain);
+
+    for (size_t i = 0; found == NULL && i < domain.n; i++)
+        if (i > 0 && domain.p[i] == '.')
+            found = map_get(map, sv_from(domain, i));
+    return found != NULL ? found : map_get(map, SV("default"));
+}
+
+const struct route_settings *
+settings_route(const struct settings *settings, struct sv domain)
+{
+    const struct route_settings *route =
+        find_domain(&settings->private->routes, domain);
+
+    return route != NULL && route->hop_count > 0 ? route : NULL;
+}
+
+const struct destination_settings *
+settings_destination(const struct settings *settings, struct sv domain)
+{
+    return find_domain(&settings->private->destinations, domain);
+}
+
+static int
+compare_domain(const void *key, const void *element)
+{
+    const struct sv *domain = key;
+
+    return sv_compare(*domain, sv_of(*(char *const *)element));
+}
+
+static bool
+has_domain(const struct listener_settings *listener, struct sv domain)
+{
+    return listener->domain_count > 0 &&
+           bsearch(&domain, listener->domains, listener->domain_count,
+                   sizeof listener->domains[0], compare_domain) != NULL;
+}
+
+bool
+settings_accepts_domain(const struct listener_settings *listener,
+                        struct sv domain)
+{
+    if (has_domain(listener, domain))
+        return true;
+    for (size_t i = 1; i < domain.n; i++)
+        if (domain.p[i] == '.' && has_domain(listener, sv_from(domain, i)))
+            return true;
+    return false;
+}
+
+void
+settings_print(const struct settings *settings, bool effective, struct buf *out)
+{
+    conf_print(settings->private->doc, effective, out);
+}

@@ -1,0 +1,80 @@
+/* The root of the tree.  References point upwards: what others name stands
+ * above them. */
+#include "settings/tables.h"
+
+#define STRUCT struct settings
+static const struct conf_field rows[] = {
+    {STRING(node), .dflt_doc = "the first label of the host name", .max = 63,
+     .effect = CONF_AT_RESTART,
+     .doc = "Name of this machine among several that share a configuration."},
+    {STRING(hostname), .dflt_doc = "the machine's own, else `localhost`",
+     .canonical = names_host, .effect = CONF_NEW_SESSION,
+     .doc = "Domain name by which this gateway introduces itself: in the "
+            "greeting, in EHLO, in Received fields and in delivery reports. It "
+            "should resolve to the address that other servers see."},
+    {PATH(state_dir), .dflt = "/var/lib/waxgate", .min = 1,
+     .effect = CONF_AT_RESTART,
+     .doc = "Folder of the spool and of everything else that must survive a "
+            "restart. A relative name starts at the folder of the "
+            "configuration file."},
+    {STRING(user), .max = 32, .dflt_doc = "stay who we are",
+     .effect = CONF_AT_RESTART,
+     .doc = "User as whom mail is processed, when the gateway is started as "
+            "root. It needs no rights but those on `state_dir`."},
+    {U32(loops), .dflt = "auto", .min = 1, .max = 256, .word = "auto",
+     .word_value = 0, .effect = CONF_AT_RESTART,
+     .doc = "Event loops of each process; `auto` is one for each processor "
+            "core."},
+    {.name = "log",
+     .type = CONF_STRUCT,
+     .offset = offsetof(STRUCT, log),
+     .table = &log_table,
+     .doc = "Where events are logged, and which."},
+    {DURATION(drain_timeout), .dflt = "30s", .max = 3600000,
+     .doc = "After SIGTERM no new connection is taken; sessions may go on this "
+            "long to finish the message in hand."},
+    {.name = "dns",
+     .type = CONF_STRUCT,
+     .offset = offsetof(STRUCT, dns),
+     .table = &dns_table,
+     .doc = "How names are looked up."},
+    {ENTRIES(certificates, certificate_count, certificate_settings),
+     .table = &certificate_table,
+     .doc = "Certificates with their keys, by a name of your choice."},
+    {ENTRIES(tls_profiles, tls_profile_count, tls_profile_settings),
+     .table = &tls_profile_table, .has_default = true, .max = 256,
+     .doc = "Which TLS versions and ciphers are used. A listener or "
+            "destination names a profile, so that one old peer weakens nobody "
+            "else."},
+    {ENTRIES(listeners, listener_count, listener_settings),
+     .table = &listener_table, .required = true, .min = 1, .max = 256,
+     .doc = "Addresses at which mail is received, by a name of your choice."},
+    {ENTRIES(routes, route_count, route_settings), .table = &route_table,
+     .doc = "Next hops of domains that do not go by their MX records. The "
+            "domain is written as `example.org`, or as `.example.org` for its "
+            "subdomains; `default` is for all others. The nearest match "
+            "counts."},
+    {ENTRIES(bounce_profiles, bounce_profile_count, bounce_profile_settings),
+     .table = &bounce_profile_table, .has_default = true, .max = 256,
+     .doc = "How long delivery is tried, and what the sender is told."},
+    {ENTRIES(destinations, destination_count, destination_settings),
+     .table = &destination_table, .has_default = true,
+     .doc = "How mail is delivered, by recipient domain: `example.org`, or "
+            "`.example.org` for its subdomains. The nearest match counts."},
+    {.name = "delivery",
+     .type = CONF_STRUCT,
+     .offset = offsetof(STRUCT, deliver_timeouts),
+     .table = &delivery_table,
+     .doc = "Delivery to all destinations."},
+    {.name = "spool",
+     .type = CONF_STRUCT,
+     .offset = offsetof(STRUCT, spool),
+     .table = &spool_table,
+     .doc = "The journals that hold accepted mail until it is delivered."},
+};
+#undef STRUCT
+
+const struct conf_table settings_table = {
+    CONF_ROWS(rows),
+    .size = sizeof(struct settings),
+};

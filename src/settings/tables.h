@@ -1,0 +1,83 @@
+/* settings/tables.h - the field tables, one for each struct of settings.h.
+ * Private to src/settings.  A new part of the configuration is a new table and
+ * a row in settings_table (tables.c). */
+#ifndef SETTINGS_TABLES_H
+#define SETTINGS_TABLES_H
+#include "conf/conf.h"
+#include "settings/settings.h"
+
+extern const struct conf_table settings_table;
+
+/* tables_node.c */
+extern const struct conf_table log_table;
+extern const struct conf_table dns_table;
+extern const struct conf_table spool_table;
+
+/* tables_tls.c */
+extern const struct conf_table certificate_table;
+extern const struct conf_table tls_profile_table;
+
+/* tables_listener.c */
+extern const struct conf_table listener_table;
+
+/* tables_deliver.c */
+extern const struct conf_table route_table;
+extern const struct conf_table destination_table;
+extern const struct conf_table bounce_profile_table;
+extern const struct conf_table delivery_table;
+
+/* names.c: canonical forms of names in the file. */
+conf_canonical names_host;     /* hostname of this machine: a domain name */
+conf_canonical names_domain;   /* "example.org", ".example.org" */
+conf_canonical names_entry;    /* the same or "default" */
+conf_canonical names_hop;      /* name or address, without brackets */
+conf_canonical names_resolver; /* "192.0.2.53", "127.0.0.1@5353" */
+conf_canonical names_anchor;   /* a file or a DNS record */
+conf_canonical names_stub;     /* "zone=address[@port]" */
+/* "host", "host:port", "[2001:db8::1]:25" into a struct route_hop. */
+bool names_hop_from_text(const struct conf_scope *scope, struct sv text,
+                         void *object, struct err *err);
+
+/* check.c: what no single row can see.  Fills in defaults that are computed
+ * (their strings in arena); false with err set as conf_refuse() does. */
+MUST_USE bool settings_check(struct settings *settings,
+                             const struct conf_doc *doc, struct arena *arena,
+                             bool check_files, struct err *err);
+/* check_tls.c: versions, ciphers and groups against the TLS library. */
+MUST_USE bool settings_check_profiles(const struct settings *settings,
+                                      const struct conf_doc *doc,
+                                      struct err *err);
+
+/* For the row macros: the offset of a member of STRUCT, whose type the
+ * compiler checks; an enum is an unsigned int here. */
+#define AT(member, type) CONF_OFFSET(STRUCT, member, type)
+#define BOOL(member)                                                           \
+    .name = #member, .type = CONF_BOOL, .offset = AT(member, bool)
+#define U16(member)                                                            \
+    .name = #member, .type = CONF_U16, .offset = AT(member, uint16_t)
+#define U32(member)                                                            \
+    .name = #member, .type = CONF_U32, .offset = AT(member, uint32_t)
+#define U64(member)                                                            \
+    .name = #member, .type = CONF_U64, .offset = AT(member, uint64_t)
+#define SIZE(member)                                                           \
+    .name = #member, .type = CONF_SIZE, .offset = AT(member, uint64_t)
+#define DURATION(member)                                                       \
+    .name = #member, .type = CONF_DURATION, .offset = AT(member, uint64_t)
+#define STRING(member)                                                         \
+    .name = #member, .type = CONF_STRING, .offset = AT(member, char *)
+#define PATH(member)                                                           \
+    .name = #member, .type = CONF_PATH, .offset = AT(member, char *)
+#define ENUM(member, list)                                                     \
+    .name = #member, .type = CONF_ENUM, .offset = AT(member, unsigned),        \
+    .names = (list)
+#define STRINGS(member, counter)                                               \
+    .name = #member, .type = CONF_STRINGS, .offset = AT(member, char **),      \
+    .count_offset = AT(counter, size_t)
+#define PREFIXES(member, counter)                                              \
+    .name = #member, .type = CONF_PREFIXES,                                    \
+    .offset = AT(member, struct net_prefix *),                                 \
+    .count_offset = AT(counter, size_t)
+#define ENTRIES(member, counter, entry)                                        \
+    .name = #member, .type = CONF_STRUCT_MAP,                                  \
+    .offset = AT(member, struct entry *), .count_offset = AT(counter, size_t)
+#endif

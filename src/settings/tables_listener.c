@@ -1,0 +1,134 @@
+/* Listeners: where and from whom mail is received. */
+#include "settings/tables.h"
+
+enum { MINUTE = 60000, HOUR = 60 * MINUTE };
+
+#define STRUCT struct receive_timeouts
+static const struct conf_field timeout_rows[] = {
+    {DURATION(handshake), .dflt = "1m", .min = 1000, .max = HOUR,
+     .effect = CONF_NEW_SESSION,
+     .doc = "The TLS handshake, after STARTTLS or at once."},
+    {DURATION(command), .dflt = "5m", .min = 1000, .max = HOUR,
+     .effect = CONF_NEW_SESSION,
+     .doc = "Waiting for the next command (RFC 5321 section 4.5.3.2.7 asks "
+            "for 5 minutes)."},
+    {DURATION(data_block), .dflt = "5m", .min = 1000, .max = HOUR,
+     .effect = CONF_NEW_SESSION,
+     .doc = "Waiting for the next piece of a message."},
+    {DURATION(write), .dflt = "2m", .min = 1000, .max = HOUR,
+     .effect = CONF_NEW_SESSION,
+     .doc = "Waiting for the peer to take what it was sent."},
+    {DURATION(session), .dflt = "2h", .min = 1000, .max = 24 * HOUR,
+     .effect = CONF_NEW_SESSION,
+     .doc = "The whole connection, so that a peer that sends a byte now and "
+            "then does not stay for ever."},
+    {DURATION(proxy), .dflt = "10s", .min = 100, .max = HOUR,
+     .effect = CONF_NEW_SESSION,
+     .doc = "Waiting for the header of the PROXY protocol."},
+};
+static const struct conf_table timeout_table = {CONF_ROWS(timeout_rows),
+                                                .size = sizeof(STRUCT)};
+#undef STRUCT
+
+static const struct conf_name types[] = {
+    {"public", LISTENER_PUBLIC}, {"private", LISTENER_PRIVATE}, {0}};
+static const struct conf_name tls_levels[] = {
+    {"no", RECEIVE_TLS_NO},
+    {"preferred", RECEIVE_TLS_PREFERRED},
+    {"required", RECEIVE_TLS_REQUIRED},
+    {0}};
+static const struct conf_name newlines[] = {
+    {"reject", NEWLINE_REJECT}, {"normalize", NEWLINE_NORMALIZE}, {0}};
+
+#define STRUCT struct listener_settings
+static const struct conf_field rows[] = {
+    {ENUM(type, types), .required = true, .effect = CONF_NEW_SESSION,
+     .doc = "`public` faces the Internet and accepts mail for its `domains`; "
+            "`private` faces your own servers and relays for them."},
+    {.name = "address",
+     .type = CONF_ADDRESS,
+     .offset = AT(address, struct net_address),
+     .required = true,
+     .prefix = "tls://",
+     .prefix_offset = AT(implicit_tls, bool),
+     .doc = "Address and port to listen at: `192.0.2.1:25`, `0.0.0.0:25` for "
+            "all of IPv4, `[::]:25` for all of IPv6. With `tls://` TLS begins "
+            "at once, without STARTTLS (RFC 8314)."},
+    {.name = "certificates",
+     .type = CONF_REFS,
+     .offset = AT(certificates, struct certificate_settings **),
+     .count_offset = AT(certificate_count, size_t),
+     .target = "certificates",
+     .dflt = "[]",
+     .max = 1000,
+     .effect = CONF_NEW_SESSION,
+     .doc = "The peer's SNI chooses; the first is used where nothing fits."},
+    {.name = "tls_profile",
+     .type = CONF_REF,
+     .offset = AT(tls_profile, struct tls_profile_settings *),
+     .target = "tls_profiles",
+     .dflt = "default",
+     .effect = CONF_NEW_SESSION,
+     .doc = "TLS versions and ciphers of this listener."},
+    {ENUM(tls, tls_levels), .dflt = "preferred",
+     .dflt_doc = "`preferred` where the listener has a certificate, else "
+                 "`no`; `required` with `tls://`",
+     .effect = CONF_NEW_SESSION,
+     .doc = "`no`: STARTTLS is not offered. `preferred`: offered. `required`: "
+            "no mail without it. On a public listener `required` turns away "
+            "servers that cannot do TLS."},
+    {U32(max_connections), .dflt = "1000", .min = 1, .max = 1000000,
+     .effect = CONF_NEW_SESSION,
+     .doc = "Connections at a time; more are told to come again."},
+    {U32(backlog), .dflt = "50", .min = 1, .max = 65535,
+     .doc = "The TCP queue of connections not yet taken. The kernel may cut it "
+            "(net.core.somaxconn)."},
+    {PREFIXES(proxy_protocol, proxy_protocol_count), .dflt = "off",
+     .word = "off", .max = 1000, .effect = CONF_NEW_SESSION,
+     .doc = "Networks of load balancers that put a header of the PROXY "
+            "protocol (version 1 or 2) in front. From these addresses it must "
+            "be there, from others it is a protocol error."},
+    {PREFIXES(relay_for, relay_for_count), .dflt = "[]",
+     .effect = CONF_NEW_SESSION,
+     .doc = "Networks whose hosts may send to any domain. A public listener "
+            "refuses networks so wide that they would make an open relay."},
+    {STRINGS(domains, domain_count), .dflt = "[]", .canonical = names_domain,
+     .max = 50000, .effect = CONF_NEW_SESSION,
+     .doc = "Domains for which mail is accepted from anybody: `example.org`, "
+            "or `.example.org` for its subdomains."},
+    {ENUM(bare_newline, newlines), .dflt = "reject", .effect = CONF_NEW_SESSION,
+     .doc = "A line that does not end in CR LF is the way to smuggle a second "
+            "message past a server. `reject` refuses the message; `normalize` "
+            "mends it, for internal systems that cannot do better."},
+    {SIZE(max_message_size), .dflt = "100M", .min = 1 << 10,
+     .max = (uint64_t)1 << 40, .effect = CONF_NEW_SESSION,
+     .doc = "Largest message; announced as SIZE in EHLO."},
+    {U32(max_recipients_per_message), .dflt = "1000", .min = 100, .max = 100000,
+     .effect = CONF_NEW_SESSION,
+     .doc = "More get 452 (RFC 5321 section 4.5.3.1.8 asks for 100 at "
+            "least)."},
+    {U32(max_messages_per_connection), .dflt = "1000", .min = 1, .max = 1000000,
+     .effect = CONF_NEW_SESSION,
+     .doc = "After that many the peer has to connect again."},
+    {U32(max_connections_per_ip), .dflt = "1000", .min = 1, .max = 1000000,
+     .effect = CONF_NEW_SESSION, .doc = "Connections of one client address."},
+    {U32(max_bad_commands), .dflt = "10", .min = 1, .max = 1000,
+     .effect = CONF_NEW_SESSION,
+     .doc = "After that many commands that are unknown or out of place the "
+            "connection is closed with 421."},
+    {BOOL(received_tls), .dflt = "on", .effect = CONF_NEW_SESSION,
+     .doc = "Tell TLS version and cipher in the Received field."},
+    {BOOL(received_product), .dflt = "on", .effect = CONF_NEW_SESSION,
+     .doc = "Tell product and version in the Received field."},
+    {.name = "timeouts",
+     .type = CONF_STRUCT,
+     .offset = offsetof(STRUCT, timeouts),
+     .table = &timeout_table,
+     .doc = "Time limits of a session. Each one that passes ends it with "
+            "421."},
+};
+const struct conf_table listener_table = {
+    CONF_ROWS(rows), .size = sizeof(STRUCT),          .entry = "NAME",
+    .named = true,   .name_offset = AT(name, char *),
+};
+#undef STRUCT
