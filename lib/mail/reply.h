@@ -31,7 +31,8 @@ enum mail_reply_result { MAIL_REPLY_DONE, MAIL_REPLY_MORE, MAIL_REPLY_BAD };
 void mail_reply_init(struct mail_reply *reply);
 /* Takes one reply's lines from *in as far as they are there.  MORE: *in holds
  * no further whole line.  After DONE call mail_reply_init() for the next one.
- * on_line (may be NULL) sees each line's text: that is how EHLO is read. */
+ * on_line (may be NULL) sees each line's text as it came, behind the code: that
+ * is how EHLO is read. */
 enum mail_reply_result
 mail_reply_take(struct sv *in, struct mail_reply *reply,
                 void (*on_line)(void *arg, unsigned index, struct sv text),
