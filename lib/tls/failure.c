@@ -57,10 +57,24 @@ stage_of_alert(const struct tls_stream *stream, int alert)
     }
 }
 
+/* The library gives the same reason for bytes that are no TLS at all, and for
+ * records of another version than was just agreed on. */
+static bool
+has_begun(const SSL *ssl)
+{
+    OSSL_HANDSHAKE_STATE state = SSL_get_state(ssl);
+
+    return state != TLS_ST_BEFORE && state != TLS_ST_CW_CLNT_HELLO;
+}
+
 static enum tls_stage
 stage_of_reason(const struct tls_stream *stream, int reason)
 {
     switch (reason) {
+    case SSL_R_WRONG_VERSION_NUMBER:
+        if (stream->ready)
+            return STAGE_IO;
+        return has_begun(stream->ssl) ? STAGE_VERSION : STAGE_HANDSHAKE;
     case SSL_R_UNSUPPORTED_PROTOCOL:
     case SSL_R_NO_PROTOCOLS_AVAILABLE:
     case SSL_R_WRONG_SSL_VERSION:

@@ -87,7 +87,9 @@ fill_peer(const SSL *ssl, struct tls_facts *facts)
 static const char *
 group_name(SSL *ssl)
 {
-    int group = (int)SSL_get_negotiated_group(ssl);
+    /* Without a session the library's call reads through a null pointer. */
+    int group =
+        SSL_get_session(ssl) == NULL ? 0 : (int)SSL_get_negotiated_group(ssl);
     const char *name = group == 0 ? NULL : SSL_group_to_name(ssl, group);
 
     return name != NULL ? name : "";

@@ -90,7 +90,8 @@ set_up(const struct ticket_key *key, const unsigned char *iv,
 }
 
 /* SSL_CTX_set_tlsext_ticket_key_evp_cb(3): 1 good, 2 good but make a new one,
- * 0 no ticket, -1 error. */
+ * 0 no ticket, -1 error.  A client of TLS 1.3 uses a ticket once, so it gets a
+ * new one each time. */
 static int
 on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv,
           EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int encrypt)
@@ -98,7 +99,6 @@ on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv,
     struct ticket_key key;
     int age, result;
 
-    (void)ssl;
     age = find_key(encrypt ? NULL : name, &key);
     if (age == -1)
         return 0;
@@ -107,7 +107,11 @@ on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv,
         if (RAND_bytes(iv, EVP_CIPHER_get_iv_length(EVP_aes_256_cbc())) != 1)
             return -1;
     }
-    result = !set_up(&key, iv, cipher, mac, encrypt) ? -1 : age > 0 ? 2 : 1;
+    result = age > 0 || SSL_version(ssl) >= TLS1_3_VERSION ? 2 : 1;
+    if (!set_up(&key, iv, cipher, mac, encrypt))
+        result = -1;
+    else if (encrypt)
+        result = 1;
     OPENSSL_cleanse(&key, sizeof key);
     return result;
 }

@@ -1,0 +1,217 @@
+#include "tls/test_pki.h"
+#include "base/list.h"
+#include <dirent.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/rsa.h>
+#include <openssl/x509v3.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char folder[64];
+
+static void
+must(bool ok, const char *what)
+{
+    if (ok)
+        return;
+    fprintf(stderr, "test_pki: %s\n", what);
+    abort();
+}
+
+static void
+remove_folder(void)
+{
+    DIR *dir = opendir(folder);
+    struct dirent *entry;
+
+    while (dir != NULL && (entry = readdir(dir)) != NULL)
+        unlinkat(dirfd(dir), entry->d_name, 0);
+    if (dir != NULL)
+        closedir(dir);
+    rmdir(folder);
+}
+
+static void
+need_folder(void)
+{
+    if (folder[0] != '\0')
+        return;
+    snprintf(folder, sizeof folder, "/tmp/waxgate-pki.XXXXXX");
+    must(mkdtemp(folder) != NULL, "mkdtemp");
+    atexit(remove_folder);
+}
+
+/* Paths are kept until exit, reachable so that no leak is reported. */
+struct path {
+    struct path *next;
+    char text[];
+};
+static struct path *paths;
+
+const char *
+pki_path(const char *file)
+{
+    size_t size = sizeof folder + strlen(file) + 1;
+    struct path *path = mem_alloc(sizeof *path + size);
+
+    need_folder();
+    snprintf(path->text, size, "%s/%s", folder, file);
+    path->next = paths;
+    paths = path;
+    return path->text;
+}
+
+static const char *
+path_of(const char *name, const char *suffix)
+{
+    char file[128];
+
+    snprintf(file, sizeof file, "%s%s", name, suffix);
+    return pki_path(file);
+}
+
+static EVP_PKEY *
+make_key(const char *type)
+{
+    if (strcmp(type, "RSA") == 0)
+        return EVP_RSA_gen(2048);
+    if (strcmp(type, "RSA1024") == 0)
+        return EVP_RSA_gen(1024);
+    if (strcmp(type, "ED25519") == 0)
+        return EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+    return EVP_EC_gen("P-256");
+}
+
+static void
+add_extension(X509 *x509, X509 *issuer, int nid, const char *value)
+{
+    X509V3_CTX ctx;
+    X509_EXTENSION *extension;
+
+    X509V3_set_ctx(&ctx, issuer, x509, NULL, NULL, 0);
+    extension = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
+    must(extension != NULL, "extension");
+    X509_add_ext(x509, extension, -1);
+    X509_EXTENSION_free(extension);
+}
+
+static X509 *
+read_certificate(const char *path)
+{
+    FILE *file = fopen(path, "re");
+    X509 *x509 = file != NULL ? PEM_read_X509(file, NULL, NULL, NULL) : NULL;
+
+    must(x509 != NULL, path);
+    fclose(file);
+    return x509;
+}
+
+static EVP_PKEY *
+read_key(const char *path)
+{
+    FILE *file = fopen(path, "re");
+    EVP_PKEY *key =
+        file != NULL ? PEM_read_PrivateKey(file, NULL, NULL, NULL) : NULL;
+
+    must(key != NULL, path);
+    fclose(file);
+    return key;
+}
+
+static X509 *
+make_certificate(const struct pki_options *options, EVP_PKEY *key, X509 *issuer,
+                 EVP_PKEY *issuer_key)
+{
+    static long serial = 1000;
+    X509 *x509 = X509_new();
+    X509_NAME *subject = X509_get_subject_name(x509);
+    long days = options->days != 0 ? options->days : 30;
+    bool is_edwards = EVP_PKEY_is_a(issuer_key, "ED25519");
+
+    X509_set_version(x509, X509_VERSION_3);
+    ASN1_INTEGER_set(X509_get_serialNumber(x509), serial++);
+    X509_gmtime_adj(X509_getm_notBefore(x509), -2L * 86400);
+    X509_gmtime_adj(X509_getm_notAfter(x509), (days - 1) * 86400);
+    X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC,
+                               (const unsigned char *)options->name, -1, -1, 0);
+    X509_set_issuer_name(x509, issuer != NULL ? X509_get_subject_name(issuer)
+                                              : subject);
+    X509_set_pubkey(x509, key);
+    add_extension(x509, issuer != NULL ? issuer : x509, NID_basic_constraints,
+                  options->is_ca ? "critical,CA:TRUE" : "CA:FALSE");
+    if (options->names != NULL)
+        add_extension(x509, x509, NID_subject_alt_name, options->names);
+    must(X509_sign(x509, issuer_key, is_edwards ? NULL : EVP_sha256()) > 0,
+         "sign");
+    return x509;
+}
+
+static void
+write_pair(const char *chain, const char *key_path, X509 *x509, X509 *issuer,
+           EVP_PKEY *key)
+{
+    FILE *file = fopen(chain, "we");
+
+    must(file != NULL, chain);
+    PEM_write_X509(file, x509);
+    if (issuer != NULL)
+        PEM_write_X509(file, issuer);
+    fclose(file);
+    file = fopen(key_path, "we");
+    must(file != NULL && fchmod(fileno(file), 0600) == 0, key_path);
+    PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL);
+    fclose(file);
+}
+
+struct tls_certificate_files
+pki_make(const struct pki_options *options)
+{
+    struct tls_certificate_files files = {
+        .name = options->name,
+        .chain = path_of(options->name, ".pem"),
+        .key = path_of(options->name, ".key"),
+    };
+    EVP_PKEY *key = make_key(options->type != NULL ? options->type : "EC");
+    EVP_PKEY *issuer_key = NULL;
+    X509 *x509, *issuer = NULL;
+
+    must(key != NULL, "key");
+    if (options->issuer != NULL) {
+        issuer = read_certificate(path_of(options->issuer, ".pem"));
+        issuer_key = read_key(path_of(options->issuer, ".key"));
+    }
+    x509 = make_certificate(options, key, issuer,
+                            issuer_key != NULL ? issuer_key : key);
+    write_pair(files.chain, files.key, x509, issuer, key);
+    X509_free(x509);
+    X509_free(issuer);
+    EVP_PKEY_free(key);
+    EVP_PKEY_free(issuer_key);
+    return files;
+}
+
+static void
+append_file(FILE *to, const char *from)
+{
+    char bytes[4096];
+    FILE *file = fopen(from, "re");
+    size_t n;
+
+    must(file != NULL, from);
+    while ((n = fread(bytes, 1, sizeof bytes, file)) > 0)
+        must(fwrite(bytes, 1, n, to) == n, "write");
+    fclose(file);
+}
+
+void
+pki_write(const char *file, const char *first, const char *second)
+{
+    FILE *to = fopen(pki_path(file), "we");
+
+    must(to != NULL && fchmod(fileno(to), 0600) == 0, file);
+    append_file(to, first);
+    if (second != NULL)
+        append_file(to, second);
+    fclose(to);
+}
