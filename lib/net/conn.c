@@ -405,6 +405,14 @@ conn_tls(const struct conn *conn)
     return conn->tls != NULL ? tls_stream_facts(conn->tls) : NULL;
 }
 
+bool
+conn_tls_matches_name(const struct conn *conn, struct sv name)
+{
+    if (conn->fake != NULL)
+        return sv_eq(sv_of(conn_fake_tls(conn)->peer_subject), name);
+    return conn->tls != NULL && tls_stream_matches_name(conn->tls, name);
+}
+
 const struct tls_failure *
 conn_failure(const struct conn *conn)
 {

@@ -125,6 +125,10 @@ void conn_set_addresses(struct conn *conn, const struct net_address *peer,
 bool conn_is_tls(const struct conn *conn); /* handshake finished */
 const struct tls_facts *conn_tls(const struct conn *conn); /* valid if is_tls,
                                                 or after a failed handshake */
+/* The peer's certificate is for this host name (tls_stream_matches_name()).
+ * After CONN_TLS_READY.  A fake has no certificate: there the name is compared
+ * with its facts' peer_subject. */
+bool conn_tls_matches_name(const struct conn *conn, struct sv name);
 /* Valid in and after CONN_ERROR and CONN_TIMEOUT. */
 const struct tls_failure *conn_failure(const struct conn *conn);
 

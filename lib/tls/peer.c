@@ -3,6 +3,7 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 
 static void
 copy_printable(struct sv text, char *dst, size_t size)
@@ -108,4 +109,18 @@ facts_fill(struct tls_stream *stream)
     facts->group = group_name(stream->ssl);
     fill_peer(stream->ssl, facts);
     ERR_clear_error();
+}
+
+bool
+tls_stream_matches_name(const struct tls_stream *stream, struct sv name)
+{
+    X509 *x509 = SSL_get1_peer_certificate(stream->ssl);
+    unsigned flags = X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS |
+                     X509_CHECK_FLAG_NEVER_CHECK_SUBJECT;
+    bool matches = x509 != NULL && name.n > 0 && name.p[0] != '.' &&
+                   X509_check_host(x509, name.p, name.n, flags, NULL) == 1;
+
+    X509_free(x509);
+    ERR_clear_error();
+    return matches;
 }

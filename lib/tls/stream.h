@@ -59,4 +59,10 @@ void tls_stream_shutdown(struct tls_stream *stream);
 
 /* Complete after the handshake; what is known so far before. */
 const struct tls_facts *tls_stream_facts(const struct tls_stream *stream);
+
+/* The peer's certificate is for this host name: one of its DNS names is equal,
+ * or has a wildcard for the whole leftmost label (RFC 9525 section 6.3). The
+ * common name does not count.  A name that begins with a dot matches nothing.
+ * After the handshake. */
+bool tls_stream_matches_name(const struct tls_stream *stream, struct sv name);
 #endif
