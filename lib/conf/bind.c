@@ -133,7 +133,9 @@ bind_flags(struct conf_binder *b, const struct conf_field *field,
         return bind_flag_changes(b, field, node, flags, step);
     if (node->kind == CONF_LIST)
         return bind_flag_list(b, field, node, flags, step);
-    return conf_bind_wrong_kind(b, node, step, CONF_MAP);
+    return conf_bind_refuse(b, node, step,
+                            "must be a map {NAME: on} or a list [NAME], not a "
+                            "single value");
 }
 
 /* Structs */
@@ -265,12 +267,27 @@ place_here(struct conf_binder *b, const struct conf_table *table,
     return place;
 }
 
+/* The short form does not say which fields it sets: those that now differ
+ * from the default. */
 static void
-mark_all_given(struct conf_place *place, const struct conf_table *table,
-               const struct conf_node *node)
+mark_changed(struct conf_binder *b, struct conf_place *place,
+             const struct conf_table *table, const struct conf_node *node,
+             const void *object)
 {
-    for (size_t i = 0; i < table->count; i++)
-        place->fields[i] = (struct conf_origin){CONF_FROM_FILE, node->at};
+    const void *defaults = conf_bind_defaults(b, table);
+    struct buf is = {0}, was = {0};
+
+    for (size_t i = 0; i < table->count; i++) {
+        assert(conf_type_is_scalar(table->fields[i].type));
+        buf_reset(&is);
+        buf_reset(&was);
+        conf_value_print(&table->fields[i], object, &is);
+        conf_value_print(&table->fields[i], defaults, &was);
+        if (!sv_eq(buf_view(&is), buf_view(&was)))
+            place->fields[i] = (struct conf_origin){CONF_FROM_FILE, node->at};
+    }
+    buf_fini(&is);
+    buf_fini(&was);
 }
 
 bool
@@ -281,15 +298,15 @@ conf_bind_struct(struct conf_binder *b, const struct conf_table *table,
     struct conf_place *place = place_here(b, table, node, object, step);
 
     if (table->bare) {
-        mark_all_given(place, table, node);
+        place->fields[0] = (struct conf_origin){CONF_FROM_FILE, node->at};
         return bind_member(b, &table->fields[0], node, object, step);
     }
     if (node->kind == CONF_SCALAR && node->text.n > 0 &&
         table->from_text != NULL) {
-        mark_all_given(place, table, node);
-        if (table->from_text(&b->scope, node->text, object, b->err))
-            return true;
-        return conf_bind_fail(b, node->at, step);
+        if (!table->from_text(&b->scope, node->text, object, b->err))
+            return conf_bind_fail(b, node->at, step);
+        mark_changed(b, place, table, node, object);
+        return true;
     }
     if (node->kind != CONF_MAP)
         return conf_bind_wrong_kind(b, node, step, CONF_MAP);

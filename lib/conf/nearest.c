@@ -47,6 +47,9 @@ conf_nearest_try(struct conf_nearest *nearest, const char *candidate)
         return;
     longer = nearest->word.n > other.n ? nearest->word.n : other.n;
     d = distance(nearest->word, other);
+    /* "warn" for "warning" */
+    if (nearest->word.n >= 3 && sv_starts_nocase(other, nearest->word))
+        d = 1;
     if (d > 1 && d > longer / 3)
         return;
     /* One letter of one or two says nothing. */

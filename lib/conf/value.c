@@ -69,13 +69,24 @@ type_max(enum conf_type type)
 {
     if (type == CONF_U16)
         return UINT16_MAX;
-    return type == CONF_U32 ? UINT32_MAX : UINT64_MAX;
+    return type == CONF_U32 ? UINT32_MAX : UINT64_MAX - 1;
 }
 
 static uint64_t
 field_max(const struct conf_field *field)
 {
     return field->max != 0 ? field->max : type_max(field->type);
+}
+
+/* More than a uint64_t holds is UINT64_MAX, which is above every bound. */
+static bool
+digits_parse(struct sv digits, uint64_t *value)
+{
+    if (digits.n == 0)
+        return false;
+    if (!sv_to_u64(digits, value))
+        *value = UINT64_MAX;
+    return true;
 }
 
 /* Digits and a unit of the list; the empty unit only where it is listed. */
@@ -86,22 +97,29 @@ scaled_parse(struct sv text, const struct unit *units, size_t count,
     struct sv digits = sv_take_while(&text, char_is_digit);
     uint64_t number;
 
-    if (!sv_to_u64(digits, &number))
+    if (!digits_parse(digits, &number))
         return false;
-    for (size_t i = 0; i < count; i++)
-        if (sv_is_nocase(text, units[i].name))
-            return !__builtin_mul_overflow(number, units[i].factor, value);
+    for (size_t i = 0; i < count; i++) {
+        if (!sv_is_nocase(text, units[i].name))
+            continue;
+        if (__builtin_mul_overflow(number, units[i].factor, value))
+            *value = UINT64_MAX;
+        return true;
+    }
     return false;
 }
 
 static bool
 number_parse(enum conf_type type, struct sv text, uint64_t *value)
 {
+    struct sv digits;
+
     if (type == CONF_SIZE)
         return scaled_parse(text, size_units, COUNT_OF(size_units), value);
     if (type == CONF_DURATION)
         return scaled_parse(text, time_units, COUNT_OF(time_units), value);
-    return sv_to_u64(text, value);
+    digits = sv_take_while(&text, char_is_digit);
+    return text.n == 0 && digits_parse(digits, value);
 }
 
 static void

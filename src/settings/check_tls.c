@@ -38,30 +38,25 @@ refuse_version(const struct probe *probe, const char *version,
                        version, library(), reason);
 }
 
+#ifdef OPENSSL_NO_SSL3
+#define LIBRARY_HAS_SSL3 false
+#else
+#define LIBRARY_HAS_SSL3 true
+#endif
+
+/* OpenSSL has had no SSLv2 since 1.1.0, and SSLv3 only where its builder asked
+ * for it.  Its functions that set a version do not say so. */
 static bool
 check_versions(const struct probe *probe)
 {
-    static const struct {
-        unsigned bit;
-        int version;
-        const char *name;
-    } rows[] = {
-        {TLS_BIT_SSL3, SSL3_VERSION, "SSLv3"},
-        {TLS_BIT_TLS10, TLS1_VERSION, "TLSv1.0"},
-        {TLS_BIT_TLS11, TLS1_1_VERSION, "TLSv1.1"},
-        {TLS_BIT_TLS12, TLS1_2_VERSION, "TLSv1.2"},
-        {TLS_BIT_TLS13, TLS1_3_VERSION, "TLSv1.3"},
-    };
     unsigned versions = probe->profile->profile.versions;
 
     if ((versions & TLS_BIT_SSL2) != 0)
         return refuse_version(probe, "SSLv2",
                               "no longer implements this protocol");
-    for (size_t i = 0; i < COUNT_OF(rows); i++)
-        if ((versions & rows[i].bit) != 0 &&
-            SSL_CTX_set_min_proto_version(probe->context, rows[i].version) != 1)
-            return refuse_version(probe, rows[i].name,
-                                  "was built without this protocol");
+    if ((versions & TLS_BIT_SSL3) != 0 && !LIBRARY_HAS_SSL3)
+        return refuse_version(probe, "SSLv3",
+                              "was built without this protocol");
     if (versions == 0)
         return conf_refuse(probe->doc, &tls_profile_table, probe->profile,
                            "versions", probe->err,
@@ -91,7 +86,9 @@ check_cipher(const struct probe *probe, struct sv element)
 static bool
 check_ciphers(const struct probe *probe)
 {
-    struct sv rest = sv_of(probe->profile->profile.ciphers);
+    const struct tls_profile *profile = &probe->profile->profile;
+    struct sv rest = sv_of(profile->ciphers);
+    bool only13 = true;
     size_t start = 0;
 
     if (rest.n == 0)
@@ -101,10 +98,15 @@ check_ciphers(const struct probe *probe)
             continue;
         if (!check_cipher(probe, sv_slice(rest, start, i - start)))
             return false;
+        only13 &=
+            i == start || sv_starts_nocase(sv_from(rest, start), SV("TLS_"));
         start = i + 1;
     }
+    if (only13 && (profile->versions & ~(unsigned)TLS_BIT_TLS13) == 0)
+        return true;
     if (SSL_CTX_set_cipher_list(probe->context, rest.p) != 1)
-        return refuse(probe, "ciphers", rest.p, "leaves no cipher of");
+        return refuse(probe, "ciphers", rest.p,
+                      "leaves no cipher for TLS 1.2 and below in");
     return true;
 }
 

@@ -29,8 +29,7 @@ const struct conf_table log_table = {CONF_ROWS(log_rows),
 static const struct conf_field dns_rows[] = {
     {STRINGS(resolvers, resolver_count), .canonical = names_resolver, .max = 16,
      .dflt = "[]", .dflt_doc = "resolve from the root",
-     .doc = "Recursive servers to ask, as `192.0.2.53` or `127.0.0.1@5353`. "
-            "DNSSEC is validated here in any case."},
+     .doc = "Recursive servers to ask, as `192.0.2.53` or `127.0.0.1@5353`."},
     {STRINGS(trust_anchors, trust_anchor_count), .canonical = names_anchor,
      .max = 64, .dflt = "[]", .dflt_doc = "that of the root",
      .doc = "Further DNSSEC trust anchors: files, or DS and DNSKEY records."},
