@@ -226,8 +226,39 @@ print_table(const struct conf_table *table, const struct chapter *chapter,
             print_section(&table->fields[i], chapter, out);
 }
 
+/* Breaks a paragraph at blanks; headings stay on one line. */
+static void
+wrap_line(struct sv line, struct buf *out)
+{
+    enum { WIDTH = 79 };
+    bool heading = line.n > 0 && line.p[0] == '#';
+    size_t column = 0;
+
+    while (line.n > 0) {
+        struct sv word = sv_take_until(&line, ' ');
+
+        if (column > 0 && !heading && column + 1 + word.n > WIDTH) {
+            buf_add_char(out, '\n');
+            column = 0;
+        } else if (column > 0) {
+            buf_add_char(out, ' ');
+            column++;
+        }
+        buf_add(out, word);
+        column += word.n;
+    }
+    buf_add_char(out, '\n');
+}
+
 void
 conf_manual(const struct conf_table *root, struct buf *out)
 {
-    print_table(root, NULL, out);
+    struct buf whole = {0};
+    struct sv rest;
+
+    print_table(root, NULL, &whole);
+    rest = buf_view(&whole);
+    while (rest.n > 0)
+        wrap_line(sv_take_until(&rest, '\n'), out);
+    buf_fini(&whole);
 }

@@ -2,6 +2,7 @@
 #include "base/buf.h"
 #include "settings/tables.h"
 
+/* clang-format off: one literal a line */
 static const char introduction[] =
     "# Configuration reference\n"
     "\n"
@@ -13,9 +14,10 @@ static const char introduction[] =
     "lists every setting. A *size* is in bytes, or takes `K`, `M` or `G` "
     "(powers of\n"
     "1024). A *time* takes `ms`, `s`, `m`, `h` or `d`. A list of one may be "
-    "written as\n"
-    "its element. Words in capitals in a path stand for names of your "
+    "written\n"
+    "as its element. Words in capitals in a path stand for names of your "
     "choice.\n";
+/* clang-format on */
 
 void
 settings_manual(struct buf *out)
