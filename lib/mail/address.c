@@ -28,12 +28,17 @@ static bool
 take_character(struct sv *in, bool (*wanted)(char c))
 {
     uint32_t code_point;
-    size_t n = utf8_decode(*in, &code_point);
+    size_t n = 1;
 
-    if (n == 0 || (code_point >= 0x80 && code_point < 0xa0))
+    if (in->n == 0)
         return false;
-    if (n == 1 && !wanted(in->p[0]))
+    if (is_eight_bit(in->p[0])) {
+        n = utf8_decode(*in, &code_point);
+        if (n == 0 || code_point < 0xa0)
+            return false;
+    } else if (!wanted(in->p[0])) {
         return false;
+    }
     *in = sv_from(*in, n);
     return true;
 }

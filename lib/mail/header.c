@@ -229,40 +229,61 @@ end_line(struct mail_counter *counter)
     counter->name_length = counter->column = 0;
 }
 
-static void
-feed_header_byte(struct mail_counter *counter, char c)
+static bool
+has_eight_bit(struct sv bytes)
 {
-    counter->header_bytes++;
-    if ((unsigned char)c > 0x7f)
-        counter->header_utf8 = counter->eight_bit = true;
-    if (c == '\n') {
-        end_line(counter);
-        return;
+    const uint64_t tops = UINT64_C(0x8080808080808080);
+    uint64_t word;
+    unsigned last = 0;
+
+    size_t i = 0;
+
+    for (; bytes.n - i >= sizeof word; i += sizeof word) {
+        memcpy(&word, bytes.p + i, sizeof word);
+        if (word & tops)
+            return true;
     }
-    if (counter->line_is_name && c == ':')
-        end_name(counter);
-    else if (counter->line_is_name)
-        feed_name(counter, c);
-    if (counter->column < 2)
-        counter->column++;
+    for (; i < bytes.n; i++)
+        last |= (unsigned char)bytes.p[i];
+    return last > 0x7f;
 }
 
-static bool
-is_seven_bit(char c)
+/* One byte of the start of a line, while it may still be a name, or the rest of
+ * the line as far as it is there.  Returns how many bytes that was. */
+static size_t
+feed_header(struct mail_counter *counter, struct sv bytes)
 {
-    return (unsigned char)c <= 0x7f;
+    char c = bytes.p[0];
+
+    if (c == '\n') {
+        end_line(counter);
+        return 1;
+    }
+    if (counter->column < 2)
+        counter->column++;
+    if (!counter->line_is_name) {
+        size_t lf = sv_index(bytes, '\n');
+
+        return lf != SV_NONE ? lf : bytes.n;
+    }
+    if (c == ':')
+        end_name(counter);
+    else
+        feed_name(counter, c);
+    return 1;
 }
 
 void
 mail_counter_feed(struct mail_counter *counter, struct sv bytes)
 {
-    size_t i = 0;
+    struct sv rest = bytes;
+    struct sv header;
 
-    while (i < bytes.n && counter->in_header)
-        feed_header_byte(counter, bytes.p[i++]);
-    bytes = sv_from(bytes, i);
-    if (!counter->eight_bit) {
-        sv_take_while(&bytes, is_seven_bit);
-        counter->eight_bit = bytes.n > 0;
-    }
+    while (rest.n > 0 && counter->in_header)
+        rest = sv_from(rest, feed_header(counter, rest));
+    header = sv_slice(bytes, 0, bytes.n - rest.n);
+    counter->header_bytes += header.n;
+    counter->header_utf8 = counter->header_utf8 || has_eight_bit(header);
+    counter->eight_bit =
+        counter->eight_bit || counter->header_utf8 || has_eight_bit(rest);
 }

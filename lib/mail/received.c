@@ -39,24 +39,34 @@ struct cleaning {
     bool utf8;
 };
 
+/* The character at the front of *text, which is not a wanted one. */
+static void
+add_other(struct buf *out, struct sv *text, const struct cleaning *rules,
+          size_t room)
+{
+    uint32_t c = 0;
+    size_t n = utf8_decode(*text, &c);
+    bool keep = n > 1 && n <= room && rules->utf8 && c >= 0xa0;
+
+    if (keep)
+        buf_add(out, sv_slice(*text, 0, n));
+    else
+        buf_add_char(out, '?');
+    *text = sv_from(*text, n > 0 ? n : 1);
+}
+
 static void
 add_clean(struct buf *out, struct sv text, const struct cleaning *rules)
 {
-    size_t start = buf_length(out);
+    size_t limit = buf_length(out) + rules->max;
 
-    while (text.n > 0) {
-        uint32_t c = 0;
-        size_t n = utf8_decode(text, &c);
-        bool keep = n > 1 ? rules->utf8 && c >= 0xa0
-                          : n == 1 && rules->wanted(text.p[0]);
+    while (text.n > 0 && buf_length(out) < limit) {
+        size_t room = limit - buf_length(out);
+        struct sv run = sv_take_while(&text, rules->wanted);
 
-        if (buf_length(out) - start + (keep ? n : 1) > rules->max)
-            return;
-        if (keep)
-            buf_add(out, sv_slice(text, 0, n));
-        else
-            buf_add_char(out, '?');
-        text = sv_from(text, n > 0 ? n : 1);
+        buf_add(out, sv_slice(run, 0, room));
+        if (text.n > 0 && run.n < room)
+            add_other(out, &text, rules, room - run.n);
     }
 }
 
