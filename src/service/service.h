@@ -35,6 +35,7 @@ struct service_host {
      * and shown by `waxgate status`; same key twice raises once. Any thread. */
     void (*alert)(struct service_host *host, const char *key, bool raised,
                   const char *text);
+    struct supervisor_link *supervisor; /* service/link.h; NULL without one */
 };
 
 struct service {
@@ -59,7 +60,7 @@ struct service {
     void (*request)(void *self, struct rpc_call *call);
 };
 
-extern const struct service receiver_service; /* accept/receiver.c */
-extern const struct service sender_service;   /* transmit/sender.c */
+extern const struct service receiver_service;   /* accept/receiver.c */
+extern const struct service sender_service;     /* transmit/sender.c */
 extern const struct service controller_service; /* control/controller.c */
 #endif

@@ -1,0 +1,167 @@
+/* What goes up to the supervisor and what comes down from it. */
+#include "supervise/child_internal.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include <errno.h>
+#include <poll.h>
+#include <unistd.h>
+
+struct child_waiter {
+    link_on_reload *on_reload;
+    void *arg;
+};
+
+/* The supervisor reads at once; while it writes a log line it may take a
+ * moment. */
+void
+child_tell(struct child_process *child, const struct channel_message *message)
+{
+    struct pollfd room = {.fd = CHANNEL_FD, .events = POLLOUT};
+    struct err err;
+
+    if (channel_send(CHANNEL_FD, message, NULL, 0, &err))
+        return;
+    if (err.code == EAGAIN && poll(&room, 1, 5000) == 1 &&
+        channel_send(CHANNEL_FD, message, NULL, 0, &err))
+        return;
+    if (getppid() == child->parent)
+        log_event(NULL, LOG_ERROR, "service.channel_failed",
+                  LOG_STR("reason", err.text));
+}
+
+/* True when this is news. */
+static bool
+alert_news(struct child_process *child, struct sv key, bool raised)
+{
+    static char mark;
+    bool was;
+
+    pthread_mutex_lock(&child->lock);
+    if (raised)
+        was = map_put(&child->alerts, key, &mark) != NULL;
+    else
+        was = map_remove(&child->alerts, key) != NULL;
+    pthread_mutex_unlock(&child->lock);
+    return was != raised;
+}
+
+static void
+on_alert(struct service_host *host, const char *key, bool raised,
+         const char *text)
+{
+    struct child_process *child =
+        CONTAINER_OF(host, struct child_process, host);
+    struct channel_message message = {.type = CHANNEL_ALERT, .flag = raised};
+
+    if (!alert_news(child, sv_of(key), raised))
+        return;
+    log_event(NULL, raised ? LOG_ERROR : LOG_INFO,
+              raised ? "alert.raise" : "alert.clear", LOG_STR("key", key),
+              LOG_STR("text", text));
+    CHANNEL_TEXT(message.name, key);
+    CHANNEL_TEXT(message.text, text);
+    child_tell(child, &message);
+}
+
+static void
+ask_reload(struct supervisor_link *link, link_on_reload *on_reload, void *arg)
+{
+    struct child_process *child =
+        CONTAINER_OF(link, struct child_process, link);
+    const struct channel_message message = {.type = CHANNEL_RELOAD};
+
+    child->waiters = mem_resize(child->waiters, (child->waiter_count + 1) *
+                                                    sizeof *child->waiters);
+    child->waiters[child->waiter_count++] =
+        (struct child_waiter){on_reload, arg};
+    child_tell(child, &message);
+}
+
+void
+child_on_reloaded(struct child_process *child,
+                  const struct channel_message *message)
+{
+    struct child_waiter *waiters = child->waiters;
+    size_t count = child->waiter_count;
+
+    child->waiters = NULL;
+    child->waiter_count = 0;
+    for (size_t i = 0; i < count; i++)
+        waiters[i].on_reload(waiters[i].arg, message->flag != 0,
+                             message->number, message->text);
+    mem_free(waiters);
+}
+
+void
+child_on_process(struct child_process *child,
+                 const struct channel_message *message)
+{
+    struct supervisor_link *link = &child->link;
+    struct link_process *row;
+
+    assert(message->number < LINK_PROCESSES_MAX);
+    row = &link->processes[message->number];
+    if (message->number >= link->process_count)
+        link->process_count = (size_t)message->number + 1;
+    CHANNEL_TEXT(row->name, message->name);
+    row->state = (enum link_state)message->values[0];
+    row->pid = (uint32_t)message->values[1];
+    row->restarts = (uint32_t)message->values[2];
+    row->since = message->values[3];
+}
+
+static size_t
+find_alert(const struct supervisor_link *link,
+           const struct channel_message *message)
+{
+    size_t i = 0;
+
+    while (i < link->alert_count &&
+           (strcmp(link->alerts[i].source, message->source) != 0 ||
+            strcmp(link->alerts[i].key, message->name) != 0))
+        i++;
+    return i;
+}
+
+void
+child_on_alert(struct child_process *child,
+               const struct channel_message *message)
+{
+    struct supervisor_link *link = &child->link;
+    size_t at = find_alert(link, message);
+    struct link_alert *row = &link->alerts[at];
+
+    if (message->flag == 0) {
+        if (at == link->alert_count)
+            return;
+        memmove(row, row + 1, (link->alert_count - at - 1) * sizeof *row);
+        link->alert_count--;
+        return;
+    }
+    if (at == LINK_ALERTS_MAX)
+        return;
+    if (at == link->alert_count)
+        link->alert_count++;
+    CHANNEL_TEXT(row->source, message->source);
+    CHANNEL_TEXT(row->key, message->name);
+    CHANNEL_TEXT(row->text, message->text);
+    row->since = message->values[0];
+}
+
+void
+child_link_init(struct child_process *child)
+{
+    pthread_mutex_init(&child->lock, NULL);
+    child->host.alert = on_alert;
+    child->host.supervisor = &child->link;
+    child->link.reload = ask_reload;
+}
+
+void
+child_link_fini(struct child_process *child)
+{
+    mem_free(child->waiters);
+    map_fini(&child->alerts);
+    pthread_mutex_destroy(&child->lock);
+}

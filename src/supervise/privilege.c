@@ -1,0 +1,86 @@
+#include "supervise/privilege.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+bool
+privilege_find(const char *user, struct privilege_user *found, struct err *err)
+{
+    const struct passwd *entry;
+
+    errno = 0;
+    entry = getpwnam(user);
+    if (entry == NULL && errno != 0) {
+        err_sys(err, "look up the user %s", user);
+        return false;
+    }
+    if (entry == NULL) {
+        err_set(err, "there is no user %s on this machine", user);
+        return false;
+    }
+    *found = (struct privilege_user){entry->pw_uid, entry->pw_gid};
+    return true;
+}
+
+bool
+privilege_drop(const char *user, struct err *err)
+{
+    struct privilege_user to;
+
+    if (!privilege_find(user, &to, err))
+        return false;
+    if (initgroups(user, to.gid) == -1 ||
+        setresgid(to.gid, to.gid, to.gid) == -1 ||
+        setresuid(to.uid, to.uid, to.uid) == -1) {
+        err_sys(err, "become the user %s", user);
+        return false;
+    }
+    if (to.uid != 0 && setuid(0) == 0) {
+        err_set(err, "the user %s could become root again", user);
+        return false;
+    }
+    return true;
+}
+
+static void
+raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == -1)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit); /* fewer connections otherwise */
+}
+
+/* Processes of the same user may not look into each other's memory; the leak
+ * checker of the sanitizer build must. */
+static bool
+hide_memory(void)
+{
+#ifdef __SANITIZE_ADDRESS__
+    return true;
+#else
+    return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0;
+#endif
+}
+
+bool
+privilege_confine(struct err *err)
+{
+    const struct rlimit no_core = {0, 0};
+
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1 ||
+        setrlimit(RLIMIT_CORE, &no_core) == -1 || !hide_memory() ||
+        prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) == -1) {
+        err_sys(err, "confine the process");
+        return false;
+    }
+    raise_descriptor_limit();
+    return true;
+}

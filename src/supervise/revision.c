@@ -1,0 +1,146 @@
+/* One configuration: its text, what it means, and its sockets. */
+#include "supervise/supervisor_internal.h"
+
+#include "base/buf.h"
+#include "base/log.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { CONFIG_MAX = 1 << 20 }; /* bytes of a file; lib/conf reads no more */
+
+static bool
+read_text(const char *path, struct buf *text, struct err *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    ssize_t got = -1;
+
+    if (fd != -1)
+        do {
+            char *dst = buf_reserve(text, 65536);
+
+            got = read(fd, dst, 65536);
+            if (got > 0)
+                buf_grew(text, (size_t)got);
+        } while (got > 0 && buf_length(text) <= CONFIG_MAX);
+    if (got == -1)
+        err_sys(err, "%s", path);
+    if (fd != -1)
+        close(fd);
+    return got != -1;
+}
+
+/* The services get the very bytes that were checked here, whatever happens to
+ * the file meanwhile. */
+static int
+seal_text(struct sv text, struct err *err)
+{
+    int fd =
+        memfd_create("waxgate-configuration", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+    if (fd != -1 && write(fd, text.p, text.n) == (ssize_t)text.n &&
+        fcntl(fd, F_ADD_SEALS,
+              F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+        return fd;
+    err_sys(err, "keep the configuration");
+    if (fd != -1)
+        close(fd);
+    return -1;
+}
+
+/* What the running processes cannot change. */
+static bool
+check_fixed(const struct supervisor *s, const struct settings *candidate,
+            struct err *err)
+{
+    const struct settings *now = s->revision.settings;
+
+    if (now == NULL)
+        return true;
+    if (strcmp(now->state_dir, candidate->state_dir) != 0)
+        err_set(err, "state_dir cannot change from %s to %s by a reload",
+                now->state_dir, candidate->state_dir);
+    else if (strcmp(now->user, candidate->user) != 0)
+        err_set(err, "user cannot change from \"%s\" to \"%s\" by a reload",
+                now->user, candidate->user);
+    else
+        return true;
+    err_wrap(err, "%s: restart waxgate for this", s->config_path);
+    return false;
+}
+
+bool
+revision_load(struct supervisor *s, struct revision *revision, struct err *err)
+{
+    const struct settings_options options = {.check_files = true,
+                                             .revision = ++s->last_number};
+    struct buf text = {0};
+    bool ok;
+
+    *revision = (struct revision){.number = options.revision, .text_fd = -1};
+    ok = read_text(s->config_path, &text, err);
+    if (ok) {
+        revision->settings =
+            settings_load(buf_view(&text), s->config_path, &options, err);
+        ok = revision->settings != NULL &&
+             check_fixed(s, revision->settings, err);
+    }
+    if (ok) {
+        revision->text_fd = seal_text(buf_view(&text), err);
+        ok = revision->text_fd != -1;
+    }
+    if (!ok)
+        revision_close(revision);
+    buf_fini(&text);
+    return ok;
+}
+
+void
+revision_close(struct revision *revision)
+{
+    listen_set_close(&revision->listeners);
+    settings_unref(revision->settings);
+    if (revision->text_fd != -1)
+        close(revision->text_fd);
+    *revision = (struct revision){.text_fd = -1};
+}
+
+void
+revision_abandon(struct supervisor *s, struct revision *candidate)
+{
+    listen_set_abandon(&s->revision.listeners, &candidate->listeners);
+    revision_close(candidate);
+}
+
+/* The services write to the same file, as their own user. */
+static bool
+make_log_file(const struct supervisor *s, const char *path, struct err *err)
+{
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    bool ok =
+        fd != -1 && (s->uid == (uid_t)-1 || fchown(fd, s->uid, s->gid) == 0);
+
+    if (!ok)
+        err_sys(err, "log file %s", path);
+    if (fd != -1)
+        close(fd);
+    return ok;
+}
+
+bool
+revision_open_log(const struct supervisor *s, const struct settings *settings,
+                  struct err *err)
+{
+    const struct log_options options = {
+        .process = "supervisor",
+        .path = settings->log.path,
+        .level = settings->log.level,
+        .format = settings->log.format,
+    };
+
+    return (strcmp(options.path, "-") == 0 ||
+            make_log_file(s, options.path, err)) &&
+           log_open(&options, err);
+}
