@@ -1,0 +1,339 @@
+#include "spool/ledger.h"
+#include "spool/bytes.h"
+
+/* Tags are part of the format: never reused, new ones at the end. */
+enum attempt_tag {
+    TAG_ID = 1,
+    TAG_QUEUE_ID,
+    TAG_ATTEMPT,
+    TAG_STARTED,
+    TAG_ENDED,
+    TAG_NEXT_RETRY,
+    TAG_DESTINATION,
+    TAG_HOST,
+    TAG_IP,
+    TAG_PORT,
+    TAG_DELIVERY,
+    TAG_STAGE, /* by name, so the list of stages may grow in the middle */
+    TAG_REASON,
+    TAG_TLS_VERSION,
+    TAG_TLS_CIPHER,
+    TAG_TLS_BITS,
+    TAG_TLS_RESUMED,
+    TAG_TLS_VERIFY,
+    TAG_MESSAGE_FINAL,
+    TAG_RESULT,      /* RESULT_BYTES; begins a result */
+    TAG_RESULT_TEXT, /* of the result before */
+};
+enum action_tag { TAG_ACTION_ID = 1, TAG_ACTION_KIND, TAG_ACTION_BY };
+
+/* recipient (4), outcome (1), 0 (1), code, class, subject, detail (2 each) */
+enum { ITEM_HEADER = 4, RESULT_BYTES = 14, ITEM_MAX = UINT16_MAX };
+
+/* Names stand here, not from tls/, to keep this file free of OpenSSL. */
+#define AS_STAGE_NAME(stage, name, sentence) [stage] = name,
+static const char *const stage_names[] = {TLS_STAGES(AS_STAGE_NAME)};
+
+static const char *const outcome_names[] = {
+    [OUTCOME_DEFERRED] = "deferred", [OUTCOME_DELIVERED] = "delivered",
+    [OUTCOME_RELAYED] = "relayed",   [OUTCOME_FAILED] = "failed",
+    [OUTCOME_EXPIRED] = "expired",   [OUTCOME_DELETED] = "deleted",
+};
+
+static const char *const action_names[] = {
+    [ACTION_HOLD] = "hold",     [ACTION_RELEASE] = "release",
+    [ACTION_RETRY] = "retry",   [ACTION_DELETE] = "delete",
+    [ACTION_WARNED] = "warned", [ACTION_MOVED] = "moved",
+};
+
+const char *
+ledger_outcome_name(enum ledger_outcome outcome)
+{
+    return (size_t)outcome < COUNT_OF(outcome_names) ? outcome_names[outcome]
+                                                     : "unknown";
+}
+
+bool
+ledger_outcome_final(enum ledger_outcome outcome)
+{
+    return outcome != OUTCOME_DEFERRED;
+}
+
+const char *
+ledger_action_name(enum ledger_action_kind kind)
+{
+    return (size_t)kind < COUNT_OF(action_names) ? action_names[kind]
+                                                 : "unknown";
+}
+
+/* --- Items -------------------------------------------------------------- */
+
+static void
+add_item(struct buf *out, unsigned tag, struct sv bytes)
+{
+    unsigned char header[ITEM_HEADER] = {(unsigned char)tag};
+
+    if (bytes.n > ITEM_MAX)
+        bytes.n = ITEM_MAX;
+    put_u16(header + 2, (uint16_t)bytes.n);
+    buf_add(out, (struct sv){(const char *)header, sizeof header});
+    buf_add(out, bytes);
+}
+
+/* What is empty or 0 is left out: reading gives the same again. */
+static void
+add_text(struct buf *out, unsigned tag, struct sv text)
+{
+    if (text.n > 0)
+        add_item(out, tag, text);
+}
+
+static void
+add_number(struct buf *out, unsigned tag, uint64_t value)
+{
+    unsigned char bytes[8];
+
+    if (value == 0)
+        return;
+    put_u64(bytes, value);
+    add_item(out, tag, (struct sv){(const char *)bytes, sizeof bytes});
+}
+
+struct item {
+    unsigned tag;
+    struct sv bytes;
+    uint64_t number; /* where it is 8 bytes long */
+};
+
+/* False at the end, and where an item is cut short (*in is not empty then). */
+static bool
+take_item(struct sv *in, struct item *item)
+{
+    const unsigned char *raw = (const unsigned char *)in->p;
+    size_t n;
+
+    if (in->n < ITEM_HEADER)
+        return false;
+    n = get_u16(raw + 2);
+    if (in->n - ITEM_HEADER < n)
+        return false;
+    item->tag = raw[0];
+    item->bytes = sv_slice(*in, ITEM_HEADER, n);
+    item->number = n == 8 ? get_u64(raw + ITEM_HEADER) : 0;
+    *in = sv_from(*in, ITEM_HEADER + n);
+    return true;
+}
+
+/* --- Attempts ----------------------------------------------------------- */
+
+static void
+add_result(struct buf *out, const struct ledger_result *result)
+{
+    unsigned char raw[RESULT_BYTES] = {0};
+
+    put_u32(raw, result->recipient);
+    raw[4] = (unsigned char)result->outcome;
+    put_u16(raw + 6, result->code);
+    put_u16(raw + 8, result->status.class);
+    put_u16(raw + 10, result->status.subject);
+    put_u16(raw + 12, result->status.detail);
+    add_item(out, TAG_RESULT, (struct sv){(const char *)raw, sizeof raw});
+    add_text(out, TAG_RESULT_TEXT, result->text);
+}
+
+void
+ledger_attempt_encode(const struct ledger_attempt *attempt, struct buf *out)
+{
+    const struct ledger_attempt *a = attempt;
+
+    add_number(out, TAG_ID, a->id);
+    add_text(out, TAG_QUEUE_ID, a->queue_id);
+    add_number(out, TAG_ATTEMPT, a->attempt);
+    add_number(out, TAG_STARTED, (uint64_t)a->started_us);
+    add_number(out, TAG_ENDED, (uint64_t)a->ended_us);
+    add_number(out, TAG_NEXT_RETRY, (uint64_t)a->next_retry_us);
+    add_text(out, TAG_DESTINATION, a->destination);
+    add_text(out, TAG_HOST, a->host);
+    add_text(out, TAG_IP, a->ip);
+    add_number(out, TAG_PORT, a->port);
+    add_text(out, TAG_DELIVERY, a->delivery);
+    if (a->stage != STAGE_NONE)
+        add_text(out, TAG_STAGE, sv_of(stage_names[a->stage]));
+    add_text(out, TAG_REASON, a->reason);
+    add_text(out, TAG_TLS_VERSION, a->tls_version);
+    add_text(out, TAG_TLS_CIPHER, a->tls_cipher);
+    add_number(out, TAG_TLS_BITS, a->tls_bits);
+    add_number(out, TAG_TLS_RESUMED, a->tls_resumed);
+    add_text(out, TAG_TLS_VERIFY, a->tls_verify);
+    add_number(out, TAG_MESSAGE_FINAL, a->message_final);
+    for (size_t i = 0; i < a->result_count; i++)
+        add_result(out, &a->results[i]);
+}
+
+/* A stage that a newer version wrote is a failure all the same. */
+static enum tls_stage
+stage_of(struct sv name)
+{
+    for (unsigned i = 0; i < TLS_STAGE_COUNT; i++) {
+        if (sv_is(name, stage_names[i]))
+            return (enum tls_stage)i;
+    }
+    return STAGE_PROTOCOL;
+}
+
+static bool
+take_result(struct ledger_attempt *attempt, struct sv bytes, struct err *err)
+{
+    const unsigned char *raw = (const unsigned char *)bytes.p;
+
+    if (bytes.n < RESULT_BYTES || raw[4] >= COUNT_OF(outcome_names)) {
+        err_set(err, "attempt: result is malformed");
+        return false;
+    }
+    attempt->results[attempt->result_count++] = (struct ledger_result){
+        .recipient = get_u32(raw),
+        .outcome = (enum ledger_outcome)raw[4],
+        .code = get_u16(raw + 6),
+        .status = {get_u16(raw + 8), get_u16(raw + 10), get_u16(raw + 12)},
+    };
+    return true;
+}
+
+static bool
+take_attempt_item(struct ledger_attempt *a, const struct item *item,
+                  struct err *err)
+{
+    switch ((enum attempt_tag)item->tag) {
+    case TAG_ID:
+        a->id = item->number;
+        break;
+    case TAG_QUEUE_ID:
+        a->queue_id = item->bytes;
+        break;
+    case TAG_ATTEMPT:
+        a->attempt = (uint32_t)item->number;
+        break;
+    case TAG_STARTED:
+        a->started_us = (int64_t)item->number;
+        break;
+    case TAG_ENDED:
+        a->ended_us = (int64_t)item->number;
+        break;
+    case TAG_NEXT_RETRY:
+        a->next_retry_us = (int64_t)item->number;
+        break;
+    case TAG_DESTINATION:
+        a->destination = item->bytes;
+        break;
+    case TAG_HOST:
+        a->host = item->bytes;
+        break;
+    case TAG_IP:
+        a->ip = item->bytes;
+        break;
+    case TAG_PORT:
+        a->port = (uint16_t)item->number;
+        break;
+    case TAG_DELIVERY:
+        a->delivery = item->bytes;
+        break;
+    case TAG_STAGE:
+        a->stage = stage_of(item->bytes);
+        break;
+    case TAG_REASON:
+        a->reason = item->bytes;
+        break;
+    case TAG_TLS_VERSION:
+        a->tls_version = item->bytes;
+        break;
+    case TAG_TLS_CIPHER:
+        a->tls_cipher = item->bytes;
+        break;
+    case TAG_TLS_BITS:
+        a->tls_bits = (uint16_t)item->number;
+        break;
+    case TAG_TLS_RESUMED:
+        a->tls_resumed = item->number != 0;
+        break;
+    case TAG_TLS_VERIFY:
+        a->tls_verify = item->bytes;
+        break;
+    case TAG_MESSAGE_FINAL:
+        a->message_final = item->number != 0;
+        break;
+    case TAG_RESULT:
+        return take_result(a, item->bytes, err);
+    case TAG_RESULT_TEXT:
+        if (a->result_count > 0)
+            a->results[a->result_count - 1].text = item->bytes;
+        break;
+    }
+    return true;
+}
+
+static size_t
+count_results(struct sv bytes)
+{
+    struct item item;
+    size_t count = 0;
+
+    while (take_item(&bytes, &item))
+        count += item.tag == TAG_RESULT;
+    return count;
+}
+
+bool
+ledger_attempt_decode(struct sv bytes, struct arena *arena,
+                      struct ledger_attempt *attempt, struct err *err)
+{
+    size_t count = count_results(bytes);
+    struct item item;
+
+    *attempt = (struct ledger_attempt){0};
+    if (count > 0)
+        attempt->results = arena_alloc(arena, count * sizeof *attempt->results);
+    while (take_item(&bytes, &item)) {
+        if (!take_attempt_item(attempt, &item, err))
+            return false;
+    }
+    if (bytes.n == 0 && attempt->id != 0)
+        return true;
+    err_set(err, bytes.n > 0 ? "attempt: an item is cut short"
+                             : "attempt: no message number");
+    return false;
+}
+
+/* --- Actions ------------------------------------------------------------ */
+
+void
+ledger_action_encode(const struct ledger_action *action, struct buf *out)
+{
+    add_number(out, TAG_ACTION_ID, action->id);
+    add_number(out, TAG_ACTION_KIND, (uint64_t)action->kind + 1);
+    add_text(out, TAG_ACTION_BY, action->by);
+}
+
+bool
+ledger_action_decode(struct sv bytes, struct ledger_action *action,
+                     struct err *err)
+{
+    uint64_t kind = 0;
+    struct item item;
+
+    *action = (struct ledger_action){0};
+    while (take_item(&bytes, &item)) {
+        if (item.tag == TAG_ACTION_ID)
+            action->id = item.number;
+        else if (item.tag == TAG_ACTION_KIND)
+            kind = item.number;
+        else if (item.tag == TAG_ACTION_BY)
+            action->by = item.bytes;
+    }
+    if (bytes.n > 0 || action->id == 0 || kind == 0 ||
+        kind > COUNT_OF(action_names)) {
+        err_set(err, "action is malformed");
+        return false;
+    }
+    action->kind = (enum ledger_action_kind)(kind - 1);
+    return true;
+}
