@@ -504,8 +504,8 @@ stream_hook(struct side *side, enum conn_event event)
 static bool
 all_received(void)
 {
-    return client.received >= server.to_send - 4 &&
-           server.received >= client.to_send - 4;
+    return client.received + 4 >= server.to_send &&
+           server.received + 4 >= client.to_send;
 }
 
 static void
@@ -587,7 +587,7 @@ check_backpressure(void **state)
     run_until(server_is_full);
     run_for(50);
     pending = conn_output_pending(client.conn);
-    assert_true(pending > 1000 && pending <= 65536 + 40000);
+    assert_true(pending <= 65536 + 40000 && client.sent < client.to_send);
     assert_int_equal(server.seen[CONN_DATA], 1);
     assert_true(conn_input(server.conn).n <= 65536);
     server.hook = stream_hook;
