@@ -37,12 +37,12 @@ buf_reserve(struct buf *buf, size_t n)
         return buf->p + buf->end;
     if (__builtin_add_overflow(length, n, &needed))
         abort();
-    /* Moving at most what was consumed keeps the cost linear in the input. */
-    if (buf->start > 0) {
+    /* The contents move only after a quarter of the memory was consumed, or
+     * when the memory grows: the cost stays linear in the input. */
+    if (buf->p != NULL && buf->start > 0)
         memmove(buf->p, buf->p + buf->start, length);
-        buf->start = 0;
-        buf->end = length;
-    }
+    buf->start = 0;
+    buf->end = length;
     if (buf->p == NULL || needed > buf->cap - buf->cap / 4) {
         size_t cap = buf->cap < 32 ? 64 : buf->cap * 2;
 

@@ -27,6 +27,7 @@ bool link_on_list(const struct link *link);
 /* Moves all of from to the end of to; from is empty afterwards. */
 void list_join(struct list *to, struct list *from);
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): declared names take none. */
 /* for (struct link *l = list_first(x); l != NULL; l = list_next(x, l)) */
 #define LIST_FOREACH(it, list)                                                 \
     for (struct link *it = list_first(list); it != NULL;                       \
@@ -36,4 +37,5 @@ void list_join(struct list *to, struct list *from);
     for (struct link *it = list_first(list),                                   \
                      *tmp = it ? list_next(list, it) : NULL;                   \
          it != NULL; it = tmp, tmp = it ? list_next(list, it) : NULL)
+/* NOLINTEND(bugprone-macro-parentheses) */
 #endif

@@ -1,8 +1,8 @@
 /* base/log.h - one event, one line.
  * An event has a stable dotted name and typed fields; it is written as
- * `time level event key=value …` or as one JSON object.  Values that came from
- * a peer are escaped here and nowhere else, so a line cannot be forged (trap
- * 17).  Fields that belong to a session are set once in a struct log_context
+ * `time level process event key=value …` or as one JSON object.  Values that
+ * came from a peer are escaped here and nowhere else, so a line cannot be
+ * forged. Fields that belong to a session are set once in a struct log_context
  * and stand in every line of it.
  *
  * Lines go to a bounded buffer that a thread writes out, so a slow disk or a
@@ -81,6 +81,7 @@ void log_close(void);
 bool log_level_parse(struct sv name, enum log_level *level);
 const char *log_level_name(enum log_level level);
 
-/* For tests: lines go to this function instead. */
+/* For tests: lines of every level go to this function instead, without their
+ * newline; NULL ends it.  The function may not log. */
 void log_capture(void (*on_line)(void *arg, struct sv line), void *arg);
 #endif

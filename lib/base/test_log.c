@@ -39,6 +39,7 @@ static const struct row {
     {"cut character", SV_INIT("\xe2\x82"), "\"\\xe2\\x82\"",
      "\"\\\\xe2\\\\x82\""},
     {"C1 control", SV_INIT("\xc2\x9b"), "\"\\xc2\\x9b\"", "\"\\u009b\""},
+    /* NOLINTNEXTLINE(misc-misleading-bidirectional): that is the point */
     {"right-to-left override", SV_INIT("\xe2\x80\xae"), "\"\\xe2\\x80\\xae\"",
      "\"\\\\xe2\\\\x80\\\\xae\""},
     {"surrogate", SV_INIT("\xed\xa0\x80"), "\"\\xed\\xa0\\x80\"",

@@ -135,9 +135,7 @@ at_cr(struct decoding *x)
         line_ended(x->d, BEGIN);
     else
         bare_newline(x, CONTENT_BARE_CR, x->cr_held ? 0 : 1);
-    if (x->cr_held && line_end)
-        x->emit(x->arg, SV("\r"));
-    else if (x->cr_held && x->d->newlines == CONTENT_REJECT)
+    if (x->cr_held && (line_end || x->d->newlines == CONTENT_REJECT))
         x->emit(x->arg, SV("\r"));
     if (line_end)
         x->p++;

@@ -141,7 +141,10 @@ write_clean(struct buf *out, struct sv text)
     for (size_t i = 0; i < text.n; i++) {
         unsigned char c = (unsigned char)text.p[i];
 
-        buf_add_char(out, c < 0x20 || c == 0x7f ? '?' : text.p[i]);
+        if (c < 0x20 || c == 0x7f)
+            buf_add_char(out, '?');
+        else
+            buf_add_char(out, text.p[i]);
     }
 }
 
@@ -204,7 +207,9 @@ feed_name(struct mail_counter *counter, char c)
         counter->line_is_name = false;
         return;
     }
-    counter->name[counter->name_length++] = char_is_blank(c) ? ' ' : c;
+    if (char_is_blank(c))
+        c = ' ';
+    counter->name[counter->name_length++] = c;
 }
 
 static void
