@@ -156,8 +156,8 @@ conf_bounds_print(const struct conf_field *field, struct buf *out)
         (field->min != 0 || field->max != 0)) {
         conf_number_print(field->type, field->min, out);
         buf_add_str(out, "..");
-        if (field->max != 0)
-            conf_number_print(field->type, field->max, out);
+        if (field_max(field) <= UINT32_MAX || field->max != 0)
+            conf_number_print(field->type, field_max(field), out);
     }
     if (field->word != NULL)
         buf_printf(out, "%s%s", buf_length(out) > 0 ? " or " : "", field->word);
