@@ -99,7 +99,7 @@ conn_fail(struct conn *conn, enum tls_stage stage, const char *fmt, ...)
     conn_failed(conn);
 }
 
-/* Input ------------------------------------------------------------------- */
+/* Input ------------------------------------------------------------------ */
 
 struct sv
 conn_input(const struct conn *conn)
@@ -177,7 +177,7 @@ conn_resume(struct conn *conn)
     conn_schedule(conn);
 }
 
-/* Events ------------------------------------------------------------------ */
+/* Events ----------------------------------------------------------------- */
 
 static void
 check_low(struct conn *conn)
@@ -238,8 +238,10 @@ tell(struct conn *conn, enum conn_event event)
 {
     if (event == CONN_OUTPUT_LOW)
         conn->low_rounds++;
-    if (event == CONN_ERROR)
+    if (event == CONN_ERROR) {
         conn->told_failure = true;
+        conn->due = 0;
+    }
     conn->on_event(conn->owner, conn, event);
 }
 
@@ -260,12 +262,16 @@ finish_close(struct conn *conn)
         flush(conn);
     }
     if (conn->wire.length > 0 && conn->linger > 0 && !conn->output_over) {
+        if (!link_on_list(&conn->lingering))
+            list_push_back(&conn->loop->lingering, &conn->lingering);
         conn_socket_update(conn);
         return;
     }
     conn->state = CONN_DEAD;
     timer_fini(&conn->timer);
     loop_undefer(conn->loop, &conn->turn);
+    if (link_on_list(&conn->lingering))
+        list_remove(&conn->loop->lingering, &conn->lingering);
     output_clear(&conn->clear, &conn->loop->output);
     output_clear(&conn->wire, &conn->loop->output);
     tls_stream_free(conn->tls);
@@ -299,7 +305,7 @@ conn_settle(struct conn *conn)
         conn_socket_update(conn);
 }
 
-/* Output ------------------------------------------------------------------ */
+/* Output ----------------------------------------------------------------- */
 
 void
 conn_write(struct conn *conn, struct sv bytes)
@@ -309,7 +315,7 @@ conn_write(struct conn *conn, struct sv bytes)
     if (conn->tls != NULL && conn->tls_ready && bytes.n >= BIG_WRITE &&
         conn->clear.length == 0) {
         conn_tls_write(conn, bytes);
-    } else if (conn_is_tls(conn) || conn->tls_begun || conn->tls != NULL) {
+    } else if (conn->tls != NULL || conn->tls_begun) {
         output_add(&conn->clear, &conn->loop->output, bytes);
     } else {
         if (bytes.n >= BIG_WRITE && conn->wire.length == 0)
@@ -334,7 +340,7 @@ conn_set_output_low(struct conn *conn, size_t mark)
     conn->above_mark = conn_output_pending(conn) > mark;
 }
 
-/* The rest ---------------------------------------------------------------- */
+/* The rest --------------------------------------------------------------- */
 
 void
 conn_set_timeout(struct conn *conn, uint64_t ms)
@@ -363,6 +369,19 @@ conn_close(struct conn *conn, uint64_t linger_ms)
     }
     if (!conn->busy)
         finish_close(conn);
+}
+
+void
+conn_drop_lingering(struct loop *loop)
+{
+    struct link *link;
+
+    while ((link = list_first(&loop->lingering)) != NULL) {
+        struct conn *conn = CONTAINER_OF(link, struct conn, lingering);
+
+        conn->linger = 0;
+        finish_close(conn);
+    }
 }
 
 struct loop *

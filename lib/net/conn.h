@@ -74,7 +74,8 @@ bool conn_fake_closed(const struct conn *conn);
 void conn_fake_free(struct conn *conn);
 
 /* What came and was not consumed.  Valid until the callback returns or the
- * next conn_consume(). */
+ * next conn_consume().  More comes on top while the connection is not paused,
+ * so an owner that waits for the end of something bounds its length. */
 struct sv conn_input(const struct conn *conn);
 void conn_consume(struct conn *conn, size_t n);
 

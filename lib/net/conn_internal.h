@@ -47,10 +47,11 @@ struct conn {
     struct tls_stream *tls; /* owned; NULL: none was started */
     bool tls_begun, tls_ready;
 
-    struct timer timer; /* the owner's time-out; lingering once closed */
-    uint64_t timeout;   /* ms, as set; for the reason */
-    uint64_t linger;    /* ms */
-    struct task turn;   /* deferred conn_turn() */
+    struct timer timer;    /* the owner's time-out; lingering once closed */
+    uint64_t timeout;      /* ms, as set; for the reason */
+    uint64_t linger;       /* ms */
+    struct task turn;      /* deferred conn_turn() */
+    struct link lingering; /* on the loop's list while output is flushed */
     struct net_address peer, local;
     struct tls_failure *failure; /* owned; NULL: none yet */
     struct fake *fake;           /* owned; NULL: a real socket */

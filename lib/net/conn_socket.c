@@ -14,7 +14,7 @@ fail_code(struct conn *conn, enum tls_stage stage, const char *what, int code)
     conn_fail(conn, stage, "%s: %s", what, strerror(code));
 }
 
-/* Reading ----------------------------------------------------------------- */
+/* Reading ---------------------------------------------------------------- */
 
 /* False: there is nothing more to read now. */
 static bool
@@ -101,7 +101,7 @@ conn_turn(struct conn *conn, bool readable)
         drain(conn);
 }
 
-/* Writing ----------------------------------------------------------------- */
+/* Writing ---------------------------------------------------------------- */
 
 static void
 write_failed(struct conn *conn, int code)
@@ -169,7 +169,7 @@ conn_socket_send_now(struct conn *conn, struct sv bytes)
     return taken;
 }
 
-/* Waiting ----------------------------------------------------------------- */
+/* Waiting ---------------------------------------------------------------- */
 
 static void
 on_poll(uv_poll_t *poll, int status, int events)
@@ -233,7 +233,7 @@ conn_socket_update(struct conn *conn)
         uv_poll_start(&conn->poll, wanted, on_poll);
 }
 
-/* Beginning and end ------------------------------------------------------- */
+/* Beginning and end ------------------------------------------------------ */
 
 static void
 set_no_delay(int fd)

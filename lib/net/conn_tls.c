@@ -106,6 +106,8 @@ shake_hands(struct conn *conn, struct sv *in)
     }
 }
 
+/* One buffer's worth.  The clear text is never longer than what came plus one
+ * record kept by the library, so it fits and TLS_OK (full) cannot be. */
 static void
 decrypt(struct conn *conn, struct sv in)
 {
@@ -113,10 +115,9 @@ decrypt(struct conn *conn, struct sv in)
     enum tls_result result;
     size_t n;
 
-    assert(in.n <= LOOP_WIRE);
     loop_need_scratch(conn->loop);
-    /* The clear text is never longer than what came plus one record kept by
-     * the library, so it fits and TLS_OK (full) cannot be. */
+    if (conn->fresh.n > 0)
+        conn_keep_rest(conn); /* the buffer is about to be used again */
     result = tls_stream_read(conn->tls, &in, conn->loop->plain, LOOP_PLAIN, &n,
                              &failure);
     conn_take_input(conn, (struct sv){conn->loop->plain, n});
@@ -131,8 +132,10 @@ conn_tls_feed(struct conn *conn, struct sv ciphertext)
 {
     if (!conn->tls_ready && !shake_hands(conn, &ciphertext))
         return;
-    if (ciphertext.n > 0)
-        decrypt(conn, ciphertext);
+    while (ciphertext.n > 0 && !conn->input_over) {
+        decrypt(conn, sv_slice(ciphertext, 0, LOOP_WIRE));
+        ciphertext = sv_from(ciphertext, LOOP_WIRE);
+    }
 }
 
 void

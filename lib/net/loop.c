@@ -94,6 +94,7 @@ loop_alloc(void)
     list_init(&loop->signals);
     list_init(&loop->posted);
     list_init(&loop->deferred);
+    list_init(&loop->lingering);
     pthread_mutex_init(&loop->lock, NULL);
     loop->alarm_at = UINT64_MAX;
     return loop;
@@ -171,6 +172,8 @@ loop_free(struct loop *loop)
     if (loop == NULL)
         return;
     loop_run_deferred(loop);
+    conn_drop_lingering(loop);
+    loop_run_deferred(loop);
     if (!loop->manual) {
         int rc;
 
@@ -180,7 +183,6 @@ loop_free(struct loop *loop)
         assert(rc == 0);
         (void)rc;
     }
-    assert(loop->timer_count == 0 || timers_earliest(loop) != 0);
     while ((link = list_pop_front(&loop->signals)) != NULL)
         mem_free(CONTAINER_OF(link, struct signal, link));
     loop_release(loop);

@@ -13,13 +13,15 @@ struct loop;
 
 MUST_USE struct loop *loop_new(struct err *err);
 struct loop *loop_new_manual(uint64_t now_ms, int64_t wall_s);
-void loop_free(struct loop *loop); /* nothing may be active any more */
+/* Nothing may be active any more, except connections that were closed and still
+ * flush: these are dropped. */
+void loop_free(struct loop *loop);
 void loop_run(struct loop *loop);  /* until loop_stop() */
 void loop_stop(struct loop *loop); /* any thread, and signal handlers' loops */
 uv_loop_t *loop_uv(struct loop *loop); /* NULL for a manual loop */
 
-uint64_t loop_now(const struct loop *loop);      /* ms, monotonic */
-int64_t loop_wall_us(const struct loop *loop);   /* since 1970 UTC */
+uint64_t loop_now(const struct loop *loop);    /* ms, monotonic */
+int64_t loop_wall_us(const struct loop *loop); /* since 1970 UTC */
 
 /* Manual loops: runs posted tasks and due timers in order of time until ms
  * have passed.  loop_advance(loop, 0) runs what is due now. */

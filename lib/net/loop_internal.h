@@ -27,6 +27,8 @@ struct loop {
     struct list posted;   /* struct task, from any thread */
     struct list deferred; /* struct task, own thread */
 
+    struct list lingering; /* closed connections that still flush */
+
     /* Input of one connection at a time while its callbacks run; allocated on
      * first use. */
     char *wire;  /* as it came */
@@ -40,6 +42,9 @@ void loop_need_scratch(struct loop *loop);
 
 /* Takes a task back that was deferred and has not run. */
 void loop_undefer(struct loop *loop, struct task *task);
+
+/* conn.c: nobody waits for the last bytes of closed connections any more. */
+void conn_drop_lingering(struct loop *loop);
 
 /* timer.c */
 uint64_t timers_earliest(const struct loop *loop); /* UINT64_MAX: none */

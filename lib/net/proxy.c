@@ -30,7 +30,7 @@ u16_at(struct sv view, size_t at)
     return byte_at(view, at) << 8 | byte_at(view, at + 1);
 }
 
-/* Version 1 --------------------------------------------------------------- */
+/* Version 1 -------------------------------------------------------------- */
 
 static bool
 take_port(struct sv word, uint16_t *port)
@@ -101,7 +101,7 @@ parse_v1(struct sv input, struct proxy_header *header, size_t *length)
                                                              : PROXY_BAD;
 }
 
-/* Version 2 --------------------------------------------------------------- */
+/* Version 2 -------------------------------------------------------------- */
 
 /* Takes {type, length, value}; false when it does not fit. */
 static bool

@@ -16,8 +16,7 @@
 static struct tls_certificate_files ca, ec;
 static struct tls_context *server_tls, *client_tls;
 
-/* The world of one test ------------------------------------------------------
- */
+/* The world of one test -------------------------------------------------- */
 
 struct side {
     struct conn *conn;
@@ -149,8 +148,7 @@ set_up(void **state)
     return 0;
 }
 
-/* Running until something is so ----------------------------------------------
- */
+/* Running until something is so ------------------------------------------ */
 
 static bool (*goal)(void);
 static struct timer look;
@@ -260,8 +258,7 @@ connect_tls(const struct tls_session_key *key)
         conn_start_tls_server(server.conn, server_tls);
 }
 
-/* Tests
- * ------------------------------------------------------------------------ */
+/* Tests ------------------------------------------------------------------ */
 
 static void
 check_echo_tcp(void **state)
@@ -485,8 +482,7 @@ check_resumption(void **state)
     }
 }
 
-/* Big transfers -------------------------------------------------------------
- */
+/* Big transfers ---------------------------------------------------------- */
 
 static void
 stream_hook(struct side *side, enum conn_event event)
@@ -626,8 +622,7 @@ check_tiny_pieces(void **state)
     run_until(server_over);
 }
 
-/* Failures --------------------------------------------------------------------
- */
+/* Failures --------------------------------------------------------------- */
 
 static void
 check_no_common_version(void **state)
@@ -846,8 +841,25 @@ check_linger(void **state)
     close(fd);
 }
 
-/* Many
- * ------------------------------------------------------------------------- */
+/* A loop that ends does not wait for a closed connection to be flushed. */
+static void
+check_free_with_lingering(void **state)
+{
+    static char big[8000000];
+    int fd = dial_raw();
+
+    (void)state;
+    run_for(5);
+    conn_write(server.conn, (struct sv){big, sizeof big});
+    conn_close(server.conn, 600000);
+    server.conn = NULL;
+    run_for(5);
+    tear_down(NULL); /* would hang if it did wait */
+    close(fd);
+    set_up(NULL);
+}
+
+/* Many ------------------------------------------------------------------- */
 
 #define MANY 1000
 static struct side many_servers[MANY], many_clients[MANY];
@@ -947,6 +959,7 @@ main(void)
         WITH_WORLD(check_truncated_tls),
         WITH_WORLD(check_timeouts),
         WITH_WORLD(check_linger),
+        WITH_WORLD(check_free_with_lingering),
         WITH_WORLD(check_many),
         WITH_WORLD(check_no_descriptors),
     };

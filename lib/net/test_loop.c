@@ -138,8 +138,7 @@ check_tasks(void **state)
         assert_int_equal(order[i], i + 1); /* deferred before the next post */
 }
 
-/* The real loop -------------------------------------------------------------
- */
+/* The real loop ---------------------------------------------------------- */
 
 static void *
 post_from_thread(void *arg)

@@ -30,8 +30,7 @@ make_files(void)
     client = pki_make(&(struct pki_options){.name = "client"});
 }
 
-/* Pairs of streams ----------------------------------------------------------
- */
+/* Pairs of streams ------------------------------------------------------- */
 
 struct end {
     struct tls_stream *stream;
@@ -135,8 +134,7 @@ connect_ends(struct end *c, struct tls_context *cc, struct end *s,
     shake_hands(c, s);
 }
 
-/* Versions and ciphers ------------------------------------------------------
- */
+/* Versions and ciphers --------------------------------------------------- */
 
 static const struct handshake_row {
     const char *name;
@@ -208,8 +206,7 @@ check_handshake(void **state)
     tls_context_unref(sc);
 }
 
-/* Settings that must be refused ---------------------------------------------
- */
+/* Settings that must be refused ------------------------------------------ */
 
 static const struct refused_row {
     const char *name;
@@ -248,8 +245,7 @@ check_refused(void **state)
         fail_msg("\"%s\" is not in \"%s\"", r->text, err.text);
 }
 
-/* Certificate files ----------------------------------------------------------
- */
+/* Certificate files ------------------------------------------------------ */
 
 static void
 expect_check_error(const char *chain, const char *key, const char *text)
@@ -295,8 +291,7 @@ check_certificate_files(void **state)
         &err));
 }
 
-/* Choice of certificate ------------------------------------------------------
- */
+/* Choice of certificate -------------------------------------------------- */
 
 static const struct sni_row {
     const char *name, *sni, *ciphers, *subject;
@@ -335,8 +330,7 @@ check_sni(void **state)
     tls_context_unref(sc);
 }
 
-/* Verification is a fact, not a failure --------------------------------------
- */
+/* Verification is a fact, not a failure ---------------------------------- */
 
 static void
 check_verify(void **state)
@@ -374,8 +368,7 @@ check_verify(void **state)
     }
 }
 
-/* Resumption ------------------------------------------------------------------
- */
+/* Resumption ------------------------------------------------------------- */
 
 static bool
 resumes(struct tls_context *cc, struct tls_context *sc,
@@ -443,8 +436,7 @@ check_resumption(void **state)
     tls_context_unref(reloaded);
 }
 
-/* Client certificates ---------------------------------------------------------
- */
+/* Client certificates ---------------------------------------------------- */
 
 /* A server that insists on a client certificate, made with the library itself:
  * our own contexts cannot do that yet. */
@@ -547,8 +539,7 @@ check_client_certificate(void **state)
     }
 }
 
-/* Data ------------------------------------------------------------------------
- */
+/* Data ------------------------------------------------------------------- */
 
 static void
 check_data(void **state)
@@ -588,6 +579,41 @@ check_data(void **state)
     mem_free(came);
     end_fini(&c);
     end_fini(&s);
+    tls_context_unref(cc);
+    tls_context_unref(sc);
+}
+
+/* Every byte for itself, in both directions. */
+static void
+check_bytewise(void **state)
+{
+    const unsigned *versions = *state;
+    struct tls_profile profile = profile_of(versions[0]);
+    struct tls_context *cc = client_of(&profile, &client);
+    struct tls_context *sc = server_of(&profile, &rsa, 1, "x");
+    struct end ends[2] = {{.result = TLS_AGAIN}, {.result = TLS_AGAIN}};
+    struct sv nothing = {0};
+
+    ends[0].stream =
+        tls_stream_new_client(cc, SV("mx.test"), NULL, on_emit, &ends[0]);
+    ends[1].stream = tls_stream_new_server(sc, on_emit, &ends[1]);
+    ends[0].result =
+        tls_stream_handshake(ends[0].stream, &nothing, &ends[0].failure);
+    for (int i = 0; i < 20000 && (ends[0].result == TLS_AGAIN ||
+                                  ends[1].result == TLS_AGAIN);
+         i++) {
+        struct end *to = &ends[i % 2], *from = &ends[1 - i % 2];
+        struct sv in = sv_slice(buf_view(&from->to_peer), 0, 1);
+
+        if (in.n == 0 || to->result != TLS_AGAIN)
+            continue;
+        to->result = tls_stream_handshake(to->stream, &in, &to->failure);
+        buf_consume(&from->to_peer, 1 - in.n);
+    }
+    assert_int_equal(ends[0].result, TLS_OK);
+    assert_int_equal(ends[1].result, TLS_OK);
+    end_fini(&ends[0]);
+    end_fini(&ends[1]);
     tls_context_unref(cc);
     tls_context_unref(sc);
 }
@@ -654,6 +680,8 @@ main(void)
         {"resumption 1.3", check_resumption, NULL, NULL, &v13},
         {"client certificate 1.2", check_client_certificate, NULL, NULL, &v12},
         {"client certificate 1.3", check_client_certificate, NULL, NULL, &v13},
+        {"bytewise 1.2", check_bytewise, NULL, NULL, &v12},
+        {"bytewise 1.3", check_bytewise, NULL, NULL, &v13},
         {"data 1.0", check_data, NULL, NULL, &v10},
         {"data 1.2", check_data, NULL, NULL, &v12},
         {"data 1.3", check_data, NULL, NULL, &v13},
