@@ -360,7 +360,8 @@ bind_default(struct conf_binder *b, const struct conf_field *field,
 const void *
 conf_bind_defaults(struct conf_binder *b, const struct conf_table *table)
 {
-    struct sv key = {(const char *)&table, sizeof table};
+    const uintptr_t id = (uintptr_t)table;
+    struct sv key = {(const char *)&id, sizeof id};
     void *object = map_get(&b->defaults, key);
     bool before = b->in_defaults;
 

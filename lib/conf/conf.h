@@ -89,11 +89,11 @@ struct conf_table;
 struct conf_field {
     const char *name;
     enum conf_type type;
+    enum conf_effect effect;
     size_t offset;        /* of the member */
     size_t count_offset;  /* lists and maps: of the size_t beside the pointer */
     const char *dflt;     /* as in the file; NULL: zero, empty or no entry */
     const char *dflt_doc; /* for the manual where the program computes it */
-    bool required;
     /* Bounds of the number; of the length of a string; of the count of a list
      * or map.  max 0: that of the type. */
     uint64_t min, max;
@@ -109,10 +109,10 @@ struct conf_field {
     const char *target;             /* CONF_REF: a map in the root table that
                                      * stands above */
     const struct conf_table *table; /* CONF_STRUCT… */
+    const char *unit;               /* for the manual, after the bounds */
+    const char *doc;                /* sentences, Markdown */
+    bool required;
     bool has_default; /* CONF_STRUCT_MAP: "default" always exists, as [0] */
-    const char *unit; /* for the manual, after the bounds */
-    enum conf_effect effect;
-    const char *doc; /* sentences, Markdown */
 };
 
 struct conf_table {
@@ -134,8 +134,10 @@ struct conf_table {
 };
 
 /* Offset of a member, refused by the compiler unless it has that type. */
+/* NOLINTBEGIN(bugprone-macro-parentheses): a member takes none */
 #define CONF_OFFSET(type, member, wanted)                                      \
     _Generic(((type *)0)->member, wanted : offsetof(type, member))
+/* NOLINTEND(bugprone-macro-parentheses) */
 #define CONF_ROWS(rows) .fields = (rows), .count = COUNT_OF(rows)
 
 struct conf_source {

@@ -75,14 +75,21 @@ conf_doc_free(struct conf_doc *doc)
         map_fini(&doc->places);
 }
 
+static void
+refuse_at(const struct conf_doc *doc, struct conf_mark at, const char *path,
+          const char *name, struct err *err)
+{
+    err_wrap(err, "%s:%u:%u: %s%s%s", doc->name, at.line, at.column, path,
+             path[0] == '\0' || name[0] == '\0' ? "" : ".", name);
+}
+
 static size_t
 field_index(const struct conf_table *table, const char *name)
 {
     for (size_t i = 0; i < table->count; i++)
         if (strcmp(table->fields[i].name, name) == 0)
             return i;
-    assert(!"no such row");
-    return 0;
+    abort(); /* a check names a row that is not in the table */
 }
 
 bool
@@ -103,24 +110,20 @@ conf_refuse(const struct conf_doc *doc, const struct conf_table *table,
     const struct conf_place *place = conf_place_get(doc, table, object);
     const struct conf_origin *origin;
     struct conf_mark at = {1, 1};
-    const char *path = "";
-    char text[sizeof err->text];
+    struct buf text = {0};
     va_list args;
 
     va_start(args, fmt);
-    vsnprintf(text, sizeof text, fmt, args);
+    buf_vprintf(&text, fmt, args);
     va_end(args);
+    err_set(err, "%s", buf_cstr(&text));
+    buf_fini(&text);
     if (place != NULL) {
         origin = &place->fields[field_index(table, name)];
         at = origin->kind == CONF_FROM_FILE ? origin->at : place->at;
-        path = place->path;
     }
-    if (table->bare)
-        err_set(err, "%s:%u:%u: %s: %s", doc->name, at.line, at.column, path,
-                text);
-    else
-        err_set(err, "%s:%u:%u: %s%s%s: %s", doc->name, at.line, at.column,
-                path, path[0] == '\0' ? "" : ".", name, text);
+    refuse_at(doc, at, place != NULL ? place->path : "",
+              table->bare ? "" : name, err);
     return false;
 }
 

@@ -116,11 +116,15 @@ read_list(struct reader *r, struct conf_node *list)
     }
 }
 
+struct keyed {
+    const struct conf_node *node;
+};
+
 static int
 compare_keys(const void *a, const void *b)
 {
-    const struct conf_node *x = *(struct conf_node *const *)a;
-    const struct conf_node *y = *(struct conf_node *const *)b;
+    const struct conf_node *x = ((const struct keyed *)a)->node;
+    const struct conf_node *y = ((const struct keyed *)b)->node;
     int order = sv_compare(x->key, y->key);
 
     if (order != 0)
@@ -134,7 +138,7 @@ compare_keys(const void *a, const void *b)
 static bool
 check_duplicates(struct reader *r, const struct conf_node *map)
 {
-    struct conf_node **sorted;
+    struct keyed *sorted;
     bool ok = true;
     size_t n = 0;
 
@@ -142,18 +146,20 @@ check_duplicates(struct reader *r, const struct conf_node *map)
         return true;
     sorted = mem_alloc_array(map->count, sizeof *sorted);
     for (struct conf_node *c = map->first; c != NULL; c = c->next)
-        sorted[n++] = c;
+        sorted[n++].node = c;
     qsort(sorted, n, sizeof *sorted, compare_keys);
     for (size_t i = 1; ok && i < n; i++) {
         char room[CONF_QUOTE_MAX];
 
-        if (!sv_eq(sorted[i - 1]->key, sorted[i]->key))
+        if (!sv_eq(sorted[i - 1].node->key, sorted[i].node->key))
             continue;
         err_set(r->err,
                 "%s:%u:%u: %s stands here a second time (first in line "
                 "%u)",
-                r->name, sorted[i]->key_at.line, sorted[i]->key_at.column,
-                conf_quote(sorted[i]->key, room), sorted[i - 1]->key_at.line);
+                r->name, sorted[i].node->key_at.line,
+                sorted[i].node->key_at.column,
+                conf_quote(sorted[i].node->key, room),
+                sorted[i - 1].node->key_at.line);
         ok = false;
     }
     mem_free(sorted);

@@ -47,15 +47,15 @@ conf_quote(struct sv text, char *room)
 
     room[n++] = '"';
     for (size_t i = 0; i < text.n; i++) {
-        unsigned char c = (unsigned char)text.p[i];
-
         if (n >= most) {
             n = n > most ? most : n;
             memcpy(room + n, "...", 3);
             n += 3;
             break;
         }
-        room[n++] = c < 0x20 || c >= 0x7f ? '?' : (char)c;
+        room[n++] = '?';
+        if (char_is_print(text.p[i]))
+            room[n - 1] = text.p[i];
     }
     room[n++] = '"';
     room[n] = '\0';
@@ -292,7 +292,7 @@ enum_show(const struct conf_field *field, const void *member, struct buf *out)
             buf_add_str(out, n->name);
             return;
         }
-    assert(!"enum value without a name");
+    abort(); /* a value that the row has no name for */
 }
 
 /* Strings */

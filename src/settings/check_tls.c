@@ -113,12 +113,15 @@ check_ciphers(const struct probe *probe)
 static bool
 check_groups(const struct probe *probe)
 {
-    const char *groups = probe->profile->profile.groups;
+    /* The library's macro wants text that it might write to. */
+    char *groups = sv_dup(sv_of(probe->profile->profile.groups));
+    bool ok = groups[0] == '\0' ||
+              SSL_CTX_set1_groups_list(probe->context, groups) == 1;
 
-    if (groups[0] == '\0' ||
-        SSL_CTX_set1_groups_list(probe->context, groups) == 1)
-        return true;
-    return refuse(probe, "groups", groups, "is not a list of groups of");
+    if (!ok)
+        refuse(probe, "groups", groups, "is not a list of groups of");
+    mem_free(groups);
+    return ok;
 }
 
 static bool

@@ -1,8 +1,7 @@
 /* Routes, destinations, bounce profiles and the time limits of delivery. */
 #include "settings/tables.h"
 
-enum { MINUTE = 60000, HOUR = 60 * MINUTE };
-#define DAY ((uint64_t)24 * HOUR)
+enum { MINUTE = 60000, DAY = 86400000 };
 
 #define STRUCT struct route_hop
 static const struct conf_field hop_rows[] = {
@@ -129,7 +128,8 @@ const struct conf_table destination_table = {
 
 #define STRUCT struct bounce_profile_settings
 static const struct conf_field bounce_rows[] = {
-    {DURATION(max_time_in_queue), .dflt = "72h", .min = MINUTE, .max = 30 * DAY,
+    {DURATION(max_time_in_queue), .dflt = "72h", .min = MINUTE,
+     .max = (uint64_t)30 * DAY,
      .doc = "Then the message is returned to its sender (RFC 5321 section "
             "4.5.4.1 suggests 4 to 5 days)."},
     {U32(max_retries), .dflt = "100", .min = 1, .max = 100000,
@@ -139,8 +139,8 @@ static const struct conf_field bounce_rows[] = {
             "random part."},
     {DURATION(max_retry), .dflt = "3600s", .min = 1000, .max = DAY,
      .doc = "The longest pause. At least `first_retry`."},
-    {DURATION(delay_warning), .dflt = "off", .min = MINUTE, .max = 30 * DAY,
-     .word = "off",
+    {DURATION(delay_warning), .dflt = "off", .min = MINUTE,
+     .max = (uint64_t)30 * DAY, .word = "off",
      .doc = "After that time in the queue the sender is told once of the "
             "delay."},
     {SIZE(max_copy), .dflt = "10K", .max = 100 << 20,

@@ -1,7 +1,7 @@
 /* Listeners: where and from whom mail is received. */
 #include "settings/tables.h"
 
-enum { MINUTE = 60000, HOUR = 60 * MINUTE };
+enum { HOUR = 3600000, DAY = 24 * HOUR };
 
 #define STRUCT struct receive_timeouts
 static const struct conf_field timeout_rows[] = {
@@ -18,7 +18,7 @@ static const struct conf_field timeout_rows[] = {
     {DURATION(write), .dflt = "2m", .min = 1000, .max = HOUR,
      .effect = CONF_NEW_SESSION,
      .doc = "Waiting for the peer to take what it was sent."},
-    {DURATION(session), .dflt = "2h", .min = 1000, .max = 24 * HOUR,
+    {DURATION(session), .dflt = "2h", .min = 1000, .max = DAY,
      .effect = CONF_NEW_SESSION,
      .doc = "The whole connection, so that a peer that sends a byte now and "
             "then does not stay for ever."},
