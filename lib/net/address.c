@@ -228,6 +228,7 @@ refuse_stray_bits(struct sv text, const struct net_prefix *prefix,
                   struct err *err)
 {
     unsigned width = prefix->family == AF_INET ? 32 : 128;
+    struct sv rest = text, host;
     uint8_t bytes[16];
     char right[INET6_ADDRSTRLEN];
 
@@ -236,49 +237,56 @@ refuse_stray_bits(struct sv text, const struct net_prefix *prefix,
     if (memcmp(bytes, prefix->bytes, sizeof bytes) == 0)
         return true;
     inet_ntop(prefix->family, bytes, right, sizeof right);
+    host = sv_take_until(&rest, '/');
     err_set(err,
             "network \"%.*s\" has bits set behind its length: \"%s/%u\" is "
             "the network, \"%.*s\" the single address",
-            SV_ARG(text), right, prefix->bits, (int)sv_index(text, '/'),
-            text.p);
+            SV_ARG(text), right, prefix->bits, SV_ARG(host));
+    return false;
+}
+
+/* The length behind the slash, mapped included; without one the whole width. */
+static bool
+take_bits(struct sv text, unsigned mapped, unsigned width, uint32_t *bits,
+          struct err *err)
+{
+    size_t slash = sv_index(text, '/');
+
+    *bits = mapped + width;
+    if (slash == SV_NONE || (sv_to_u32(sv_from(text, slash + 1), bits) &&
+                             *bits >= mapped && *bits <= mapped + width))
+        return true;
+    err_set(err,
+            "network \"%.*s\" has a wrong length: a number from %u to %u is "
+            "wanted behind the slash",
+            SV_ARG(sv_slice(text, 0, 100)), mapped, mapped + width);
     return false;
 }
 
 bool
 net_prefix_parse(struct sv text, struct net_prefix *prefix, struct err *err)
 {
-    struct sv host = text;
-    size_t slash = sv_index(text, '/');
+    struct sv rest = text, host = sv_take_until(&rest, '/');
     struct net_address address;
     const uint8_t *bytes;
-    unsigned width, mapped = 0;
+    unsigned mapped = 0;
     uint32_t bits;
     size_t n;
 
     *prefix = (struct net_prefix){0};
-    if (slash != SV_NONE)
-        host = sv_slice(text, 0, slash);
     if (!parse_bare(host, 0, &address)) {
         err_set(err,
                 "\"%.*s\" is no network: an address or an address/length is "
                 "wanted, as in 192.0.2.0/24 or 2001:db8::/32",
-                text.n < 100 ? (int)text.n : 100, text.n == 0 ? "" : text.p);
+                SV_ARG(sv_slice(text, 0, 100)));
         return false;
     }
     n = ip_bytes(&address, &bytes);
-    width = (unsigned)(8 * n);
+    assert(bytes != NULL);
     if (n == 4 && sv_has(host, ':'))
         mapped = 96; /* ::ffff:192.0.2.0/120 is 192.0.2.0/24 */
-    bits = width + mapped;
-    if (slash != SV_NONE && (!sv_to_u32(sv_from(text, slash + 1), &bits) ||
-                             bits < mapped || bits > width + mapped)) {
-        err_set(err,
-                "network \"%.*s\" has a wrong length: a number from %u to %u "
-                "is wanted behind the slash",
-                text.n < 100 ? (int)text.n : 100, text.p, mapped,
-                width + mapped);
+    if (!take_bits(text, mapped, (unsigned)(8 * n), &bits, err))
         return false;
-    }
     prefix->family = (uint8_t)address.sa.sa_family;
     prefix->bits = (uint8_t)(bits - mapped);
     memcpy(prefix->bytes, bytes, n);

@@ -78,14 +78,15 @@ cpu_ms(void)
 static size_t
 resident_bytes(void)
 {
-    FILE *file = fopen("/proc/self/statm", "re");
-    size_t size = 0, pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re"); /* "total resident …" */
+    char line[100] = "", *second;
 
-    if (file == NULL || fscanf(file, "%zu %zu", &size, &pages) != 2)
-        pages = 0;
-    if (file != NULL)
-        fclose(file);
-    return pages * (size_t)sysconf(_SC_PAGESIZE);
+    if (file == NULL)
+        return 0;
+    second = fgets(line, sizeof line, file) != NULL ? strchr(line, ' ') : NULL;
+    fclose(file);
+    return (second != NULL ? strtoul(second, NULL, 10) : 0) *
+           (size_t)sysconf(_SC_PAGESIZE);
 }
 
 static void

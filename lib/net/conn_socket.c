@@ -6,7 +6,7 @@
 #define RECV_ROUNDS 4   /* buffers read before others get their turn */
 #define DRAIN_ROUNDS 16 /* the same once writing has failed */
 #define IOV_MAX_USED 32
-#define DISCARD_ON_CLOSE (1024 * 1024)
+#define DISCARD_ON_CLOSE 1048576
 
 static void
 fail_code(struct conn *conn, enum tls_stage stage, const char *what, int code)
@@ -157,8 +157,11 @@ conn_socket_send(struct conn *conn)
 size_t
 conn_socket_send_now(struct conn *conn, struct sv bytes)
 {
-    struct iovec iov = {(void *)(uintptr_t)bytes.p, bytes.n};
+    struct iovec iov = {.iov_len = bytes.n};
     size_t taken;
+
+    /* The kernel only reads there; the type knows no const. */
+    memcpy(&iov.iov_base, &bytes.p, sizeof iov.iov_base);
 
     if (conn->fake != NULL || conn->state != CONN_OPEN || conn->output_full ||
         conn->output_over)

@@ -36,8 +36,8 @@ struct loop {
     struct output_pool output;
 };
 
-#define LOOP_WIRE (64 * 1024)
-#define LOOP_PLAIN (LOOP_WIRE + 20 * 1024) /* a kept record may come on top */
+#define LOOP_WIRE 65536
+#define LOOP_PLAIN (LOOP_WIRE + 20480) /* a kept record may come on top */
 void loop_need_scratch(struct loop *loop);
 
 /* Takes a task back that was deferred and has not run. */

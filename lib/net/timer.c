@@ -58,7 +58,7 @@ queue(struct timer *timer)
     if (loop->timer_count == loop->timer_cap) {
         loop->timer_cap = loop->timer_cap == 0 ? 64 : 2 * loop->timer_cap;
         loop->heap =
-            mem_resize(loop->heap, loop->timer_cap * sizeof loop->heap[0]);
+            mem_resize(loop->heap, loop->timer_cap * sizeof(struct timer *));
     }
     timer->queued = timer->deadline;
     set_place(loop, loop->timer_count++, timer);

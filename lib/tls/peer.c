@@ -49,7 +49,7 @@ digest_text(const X509 *x509, char *dst, size_t size)
     dst[0] = '\0';
     if (X509_digest(x509, EVP_sha256(), digest, &length) != 1)
         return;
-    for (unsigned i = 0; i < length; i++)
+    for (size_t i = 0; i < length; i++)
         snprintf(dst + 2 * i, size - 2 * i, "%02x", digest[i]);
 }
 

@@ -40,12 +40,18 @@ tls_ticket_keys_rotate(void)
     pthread_rwlock_unlock(&lock);
 }
 
+static EVP_CIPHER *aes; /* fetched once: the lookup by name takes a lock */
+
 static void
 make_first_key(void)
 {
     pthread_rwlock_wrlock(&lock);
-    if (key_count == 0)
+    if (key_count == 0) {
+        aes = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL);
+        if (aes == NULL)
+            abort(); /* tls_init() has seen it work */
         add_key();
+    }
     pthread_rwlock_unlock(&lock);
 }
 
@@ -83,8 +89,7 @@ set_up(const struct ticket_key *key, const unsigned char *iv,
 
     memcpy(hmac, key->hmac, sizeof hmac);
     ok = EVP_MAC_CTX_set_params(mac, params) == 1 &&
-         EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, key->aes, iv,
-                           encrypt) == 1;
+         EVP_CipherInit_ex(cipher, aes, NULL, key->aes, iv, encrypt) == 1;
     OPENSSL_cleanse(hmac, sizeof hmac);
     return ok;
 }
@@ -104,7 +109,7 @@ on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv,
         return 0;
     if (encrypt) {
         memcpy(name, key.name, sizeof key.name);
-        if (RAND_bytes(iv, EVP_CIPHER_get_iv_length(EVP_aes_256_cbc())) != 1)
+        if (RAND_bytes(iv, EVP_CIPHER_get_iv_length(aes)) != 1)
             return -1;
     }
     result = age > 0 || SSL_version(ssl) >= TLS1_3_VERSION ? 2 : 1;
