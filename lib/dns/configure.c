@@ -9,8 +9,7 @@
 static const struct option {
     const char *name, *value;
 } options_always[] = {
-    {"msg-cache-size:", "16m"},
-    {"rrset-cache-size:", "32m"},
+    {"msg-cache-size:", "16m"},         {"rrset-cache-size:", "32m"},
     {"do-not-query-localhost:", "no"}, /* a resolver of the same machine */
     {"unblock-lan-zones:", "yes"},     /* internal names are ordinary names */
     {"local-zone:", "test. nodefault"},
@@ -28,8 +27,7 @@ failed(int result, struct err *err, const char *what, const char *value)
 static bool
 is_file(const char *anchor)
 {
-    return anchor[0] == '/' || anchor[0] == '.' ||
-           access(anchor, R_OK) == 0;
+    return anchor[0] == '/' || anchor[0] == '.' || access(anchor, R_OK) == 0;
 }
 
 static bool

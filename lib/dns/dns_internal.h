@@ -20,6 +20,6 @@ struct dns_resolver {
 };
 
 /* Fills ub with what the options say. */
-MUST_USE bool dns_configure(struct ub_ctx *ub, const struct dns_options *options,
-                            struct err *err);
+MUST_USE bool dns_configure(struct ub_ctx *ub,
+                            const struct dns_options *options, struct err *err);
 #endif

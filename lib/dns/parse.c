@@ -2,9 +2,8 @@
 #include "net/address.h"
 
 static const char *const state_names[] = {
-    [DNS_SECURE] = "secure", [DNS_INSECURE] = "insecure",
-    [DNS_BOGUS] = "bogus",   [DNS_ERROR] = "error",
-    [DNS_ABSENT] = "absent",
+    [DNS_SECURE] = "secure", [DNS_INSECURE] = "insecure", [DNS_BOGUS] = "bogus",
+    [DNS_ERROR] = "error",   [DNS_ABSENT] = "absent",
 };
 
 const char *

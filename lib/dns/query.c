@@ -11,10 +11,10 @@ struct dns_query {
     void *arg;
     pthread_mutex_t lock;
     int async_id;
-    bool with_unbound; /* its callback will still come */
-    bool with_owner;   /* the owner still wants the answer */
-    bool posted;       /* task is on its way to the owner's loop */
-    int error;         /* of libunbound */
+    bool with_unbound;        /* its callback will still come */
+    bool with_owner;          /* the owner still wants the answer */
+    bool posted;              /* task is on its way to the owner's loop */
+    int error;                /* of libunbound */
     struct ub_result *result; /* owned */
     struct task task;
     struct timer timer;

@@ -64,8 +64,7 @@ dns_resolver_ref(struct dns_resolver *resolver)
 void
 dns_resolver_unref(struct dns_resolver *resolver)
 {
-    if (resolver == NULL ||
-        atomic_fetch_sub(&resolver->references, 1) != 1)
+    if (resolver == NULL || atomic_fetch_sub(&resolver->references, 1) != 1)
         return;
     if (pthread_equal(resolver->thread, pthread_self()) &&
         !resolver->processing)

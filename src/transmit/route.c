@@ -78,7 +78,8 @@ explain_nothing(const struct route_query *query, bool were_ours,
                    query->none[0] != '\0' ? query->none
                                           : "the route has no usable host");
     else if (query->null_mx)
-        set_result(route, ROUTE_NULL_MX, "the domain accepts no mail (null MX)");
+        set_result(route, ROUTE_NULL_MX,
+                   "the domain accepts no mail (null MX)");
     else
         set_result(route, ROUTE_NONE,
                    query->none[0] != '\0'
@@ -93,10 +94,9 @@ make_route(struct route_query *query)
     size_t count = query->host_count, stay;
 
     route_sort_hosts(query->hosts, count);
-    stay = query->is_static ? route_remove_listeners(query->settings,
-                                                     query->hosts, count)
-                            : route_remove_ourselves(query->settings,
-                                                     query->hosts, count);
+    stay = query->is_static
+               ? route_remove_listeners(query->settings, query->hosts, count)
+               : route_remove_ourselves(query->settings, query->hosts, count);
     route_make_targets(query->hosts, stay, query->control->ip_preference,
                        route);
     if (route->target_count == 0)
@@ -107,8 +107,7 @@ make_route(struct route_query *query)
 static void
 run_finish(struct task *task)
 {
-    struct route_query *query =
-        CONTAINER_OF(task, struct route_query, finish);
+    struct route_query *query = CONTAINER_OF(task, struct route_query, finish);
 
     if (!query->cancelled)
         query->on_route(query->arg, make_route(query));
@@ -145,8 +144,8 @@ add_address(struct route_host *host, struct net_address *address)
 {
     if (!may_use(host->query, address)) {
         host->refused++;
-        NOTE(host->query->none, "the address of the mail server is loopback: ",
-             host->name, "");
+        NOTE(host->query->none,
+             "the address of the mail server is loopback: ", host->name, "");
         return;
     }
     if (host->address_count == ROUTE_HOST_ADDRESSES_MAX)
@@ -421,9 +420,8 @@ start_hops(struct route_query *query, const struct route_settings *route)
     route_order_hops(route->hops, count, order);
     for (size_t i = 0; i < count && i < ROUTE_HOSTS_MAX; i++) {
         const struct route_hop *hop = &route->hops[order[i]];
-        uint16_t priority = (uint16_t)(hop->priority > UINT16_MAX
-                                           ? UINT16_MAX
-                                           : hop->priority);
+        uint16_t priority =
+            (uint16_t)(hop->priority > UINT16_MAX ? UINT16_MAX : hop->priority);
         struct route_host *host;
 
         if (add_literal(query, sv_of(hop->host), hop->host, priority,

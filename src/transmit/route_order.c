@@ -104,8 +104,7 @@ add_interfaces(struct own_addresses *own, const struct ifaddrs *interfaces,
                                     i->ifa_addr->sa_family != AF_INET6))
             continue;
         net_address_from_sockaddr(i->ifa_addr, &address);
-        if (bound->sa.sa_family == AF_INET6 ||
-            address.sa.sa_family == AF_INET)
+        if (bound->sa.sa_family == AF_INET6 || address.sa.sa_family == AF_INET)
             add_own(own, &address, net_address_port(bound));
     }
 }
@@ -140,8 +139,8 @@ is_own_address(const struct own_addresses *own,
 
     for (size_t i = 0; i < own->count; i++)
         if (net_address_same_ip(&own->list[i], address) &&
-            (!port_matters || net_address_port(&own->list[i]) ==
-                                  net_address_port(address)))
+            (!port_matters ||
+             net_address_port(&own->list[i]) == net_address_port(address)))
             return true;
     return false;
 }

@@ -1,0 +1,277 @@
+/* From the greeting to the first MAIL: EHLO, STARTTLS and what follows from
+ * the decision. */
+#include "transmit/client_internal.h"
+
+static const struct extension {
+    const char *keyword;
+    enum client_extension bit;
+} extensions[] = {
+    {"PIPELINING", EXT_PIPELINING},
+    {"CHUNKING", EXT_CHUNKING},
+    {"SIZE", EXT_SIZE},
+    {"8BITMIME", EXT_8BITMIME},
+    {"SMTPUTF8", EXT_SMTPUTF8},
+    {"DSN", EXT_DSN},
+    {"STARTTLS", EXT_STARTTLS},
+};
+
+void
+client_on_ehlo_line(void *arg, unsigned index, struct sv text)
+{
+    struct client *client = arg;
+    struct sv rest = text;
+    struct sv keyword = sv_take_until(&rest, ' ');
+    uint64_t limit;
+
+    if (index == 0) /* the server's name */
+        return;
+    for (size_t i = 0; i < COUNT_OF(extensions); i++) {
+        if (!sv_is_nocase(keyword, extensions[i].keyword))
+            continue;
+        client->extensions |= extensions[i].bit;
+        if (extensions[i].bit == EXT_SIZE && sv_to_u64(sv_trim(rest), &limit))
+            client->size_limit = limit;
+    }
+}
+
+/* Everything learnt before belongs to the past (RFC 3207 section 4.2). */
+static void
+say_ehlo(struct client *client)
+{
+    client->extensions = 0;
+    client->size_limit = 0;
+    client_line(client, "EHLO %s", client->helo);
+    client_enter(client, CLIENT_EHLO);
+    client_flush(client);
+}
+
+static void
+ready(struct client *client)
+{
+    client_enter(client, CLIENT_READY);
+    client->calls.on_ready(client->owner);
+}
+
+bool
+client_in_tls_phase(const struct client *client)
+{
+    return client->state == CLIENT_STARTTLS ||
+           client->state == CLIENT_HANDSHAKE ||
+           (client->state == CLIENT_EHLO && conn_is_tls(client->conn));
+}
+
+/* TLS cannot be had on this connection, and nothing of it has begun. */
+static void
+go_without_tls(struct client *client, enum tls_stage stage, const char *why)
+{
+    const struct tls_decision *decision = &client->plan.decision;
+    bool allowed =
+        decision->floor == FLOOR_OPPORTUNISTIC &&
+        (stage == STAGE_NOT_OFFERED || decision->fallback != FALLBACK_NEVER);
+    struct client_loss loss;
+
+    log_event(&client->log, LOG_INFO, "delivery.tls",
+              LOG_STR("result", allowed ? "clear" : "failed"),
+              LOG_STR("stage", tls_stage_name(stage)), LOG_STR("reason", why),
+              LOG_STR("floor", tls_floor_name(decision->floor)));
+    if (allowed) {
+        ready(client);
+        return;
+    }
+    loss = client_loss_of(client, stage, why);
+    loss.tls = true;
+    if (stage == STAGE_REFUSED) {
+        loss.code = client->reply.code;
+        loss.status = client->reply.status;
+    }
+    client_lose_with(client, &loss);
+}
+
+static void
+greeted(struct client *client)
+{
+    const struct client_plan *plan = &client->plan;
+
+    if (conn_is_tls(client->conn) || plan->decision.floor == FLOOR_CLEAR) {
+        ready(client);
+    } else if (plan->clear) {
+        log_event(&client->log, LOG_INFO, "delivery.tls",
+                  LOG_STR("result", "clear"),
+                  LOG_STR("reason", "TLS failed with this server lately"));
+        ready(client);
+    } else if (!(client->extensions & EXT_STARTTLS)) {
+        go_without_tls(client, STAGE_NOT_OFFERED,
+                       "the server does not offer STARTTLS");
+    } else {
+        client_line(client, "STARTTLS");
+        client_enter(client, CLIENT_STARTTLS);
+        client_flush(client);
+    }
+}
+
+/* HELO gives no extensions, so it serves only where clear text does. */
+static bool
+may_say_helo(const struct client *client)
+{
+    return client->reply.code / 100 == 5 &&
+           (conn_is_tls(client->conn) ||
+            client->plan.decision.floor <= FLOOR_OPPORTUNISTIC);
+}
+
+static void
+on_ehlo(struct client *client)
+{
+    if (client->reply.code / 100 == 2) {
+        greeted(client);
+        return;
+    }
+    client->extensions = 0;
+    if (may_say_helo(client)) {
+        client_line(client, "HELO %s", client->helo);
+        client_enter(client, CLIENT_HELO);
+        client_flush(client);
+        return;
+    }
+    client_lose_by_reply(client, STAGE_EHLO);
+}
+
+/* Bytes behind the 220 came in clear text and would be taken for replies of
+ * the protected session (RFC 3207 section 6); whoever sent them wants that. */
+static void
+on_starttls(struct client *client)
+{
+    const struct client_plan *plan = &client->plan;
+
+    if (client->reply.code == 421) {
+        client_lose_by_reply(client, STAGE_REFUSED);
+    } else if (client->reply.code / 100 >= 4) {
+        go_without_tls(client, STAGE_REFUSED, client->reply.text);
+    } else if (client->reply.code != 220) {
+        client_lose(client, STAGE_PROTOCOL, "reply %u to STARTTLS",
+                    client->reply.code);
+    } else if (conn_input(client->conn).n > 0) {
+        client_lose(client, STAGE_INJECTED,
+                    "clear-text bytes followed the reply to STARTTLS");
+    } else {
+        client_enter(client, CLIENT_HANDSHAKE);
+        conn_start_tls_client(client->conn, plan->context,
+                              sv_of(plan->decision.server_name),
+                              &plan->session);
+    }
+}
+
+static bool
+name_matches(const struct client *client)
+{
+    const struct tls_decision *decision = &client->plan.decision;
+
+    for (size_t i = 0; i < COUNT_OF(decision->names); i++)
+        if (decision->names[i][0] != '\0' &&
+            conn_tls_matches_name(client->conn, sv_of(decision->names[i])))
+            return true;
+    return false;
+}
+
+static enum tls_stage
+chain_stage(const char *reason)
+{
+    return strstr(reason, "expired") != NULL ||
+                   strstr(reason, "not yet valid") != NULL
+               ? STAGE_EXPIRED
+               : STAGE_CHAIN;
+}
+
+/* Chain and name together; fills failure where it does not hold. */
+static enum tls_verify
+verify(const struct client *client, struct tls_failure *failure)
+{
+    const struct tls_facts *facts = conn_tls(client->conn);
+
+    tls_failure_set(failure, STAGE_NONE, "%s", "");
+    if (!facts->has_peer_certificate) {
+        tls_failure_set(failure, STAGE_CHAIN, "the server sent no certificate");
+        return TLS_VERIFY_NONE;
+    }
+    if (facts->verify != TLS_VERIFY_OK) {
+        tls_failure_set(failure, chain_stage(facts->verify_reason), "%s",
+                        facts->verify_reason);
+        return TLS_VERIFY_FAILED;
+    }
+    if (!name_matches(client)) {
+        tls_failure_set(failure, STAGE_NAME,
+                        "the certificate (%s) does not name %s",
+                        facts->peer_subject, client->host);
+        return TLS_VERIFY_FAILED;
+    }
+    return TLS_VERIFY_OK;
+}
+
+static void
+log_tls(const struct client *client, const struct tls_failure *failure,
+        bool accepted)
+{
+    const struct tls_facts *facts = conn_tls(client->conn);
+
+    log_event(
+        &client->log, LOG_INFO, "delivery.tls",
+        LOG_STR("result", accepted ? "ok" : "failed"),
+        LOG_IF(!accepted, LOG_STR("stage", tls_stage_name(failure->stage))),
+        LOG_IF(!accepted, LOG_STR("reason", failure->reason)),
+        LOG_STR("version", facts->version), LOG_STR("cipher", facts->cipher),
+        LOG_I64("bits", facts->bits), LOG_STR("group", facts->group),
+        LOG_BOOL("resumed", facts->resumed),
+        LOG_STR("verify", tls_verify_name(client->verify)),
+        LOG_IF(accepted && failure->stage != STAGE_NONE,
+               LOG_STR("verify_reason", failure->reason)),
+        LOG_STR("sni", facts->server_name),
+        LOG_STR("floor", tls_floor_name(client->plan.decision.floor)),
+        LOG_STR("why", client->plan.decision.reason),
+        LOG_STR("subject", facts->peer_subject),
+        LOG_STR("sha256", facts->peer_sha256));
+}
+
+void
+client_on_tls_ready(struct client *client)
+{
+    struct tls_failure failure;
+    struct client_loss loss;
+    bool accepted;
+
+    client->verify = verify(client, &failure);
+    accepted = client->plan.decision.authentication != AUTH_REQUIRED ||
+               client->verify == TLS_VERIFY_OK;
+    log_tls(client, &failure, accepted);
+    if (accepted) {
+        say_ehlo(client);
+        return;
+    }
+    loss = client_loss_of(client, failure.stage, failure.reason);
+    loss.tls = true;
+    client_lose_with(client, &loss);
+}
+
+void
+client_on_hello_reply(struct client *client)
+{
+    switch ((int)client->state) {
+    case CLIENT_GREETING:
+        if (client->reply.code == 220)
+            say_ehlo(client);
+        else
+            client_lose_by_reply(client, STAGE_GREETING);
+        break;
+    case CLIENT_EHLO:
+        on_ehlo(client);
+        break;
+    case CLIENT_HELO:
+        if (client->reply.code / 100 == 2)
+            greeted(client);
+        else
+            client_lose_by_reply(client, STAGE_EHLO);
+        break;
+    default:
+        assert(client->state == CLIENT_STARTTLS);
+        on_starttls(client);
+        break;
+    }
+}

@@ -1,0 +1,267 @@
+#include "transmit/delivery.h"
+#include "transmit/delivery_internal.h"
+#include <errno.h>
+#include <semaphore.h>
+#include <time.h>
+
+enum {
+    KEPT_MAX = 16,   /* connections kept for one destination */
+    DROP_WAIT_S = 2, /* for a loop to drop its sessions */
+};
+
+/* --- Life --------------------------------------------------------------- */
+
+static void
+on_idle(struct task *task)
+{
+    struct delivery *delivery = CONTAINER_OF(task, struct delivery, idle_task);
+
+    delivery->on_idle(delivery->idle_arg);
+}
+
+/* With the lock. */
+static void
+tell_idle(struct delivery *delivery)
+{
+    if (!delivery->draining || delivery->session_count > 0 ||
+        delivery->idle_posted)
+        return;
+    delivery->idle_posted = true;
+    loop_post(delivery->workers[0].loop, &delivery->idle_task);
+}
+
+void
+delivery_session_gone(struct delivery *delivery)
+{
+    pthread_mutex_lock(&delivery->lock);
+    delivery->session_count--;
+    tell_idle(delivery);
+    pthread_mutex_unlock(&delivery->lock);
+}
+
+static void
+free_parts(struct delivery *delivery)
+{
+    revision_unref(delivery->current);
+    revision_unref(delivery->prepared);
+    pool_fini(&delivery->pool);
+    map_fini(&delivery->connected);
+    delivery_memory_fini(&delivery->down);
+    delivery_memory_fini(&delivery->clear);
+    pthread_mutex_destroy(&delivery->lock);
+    mem_free(delivery->workers);
+    mem_free(delivery);
+}
+
+struct delivery *
+delivery_new(struct loop **loops, size_t loop_count, struct settings *settings,
+             struct err *err)
+{
+    struct delivery *delivery = mem_alloc(sizeof *delivery);
+
+    assert(loop_count > 0);
+    pthread_mutex_init(&delivery->lock, NULL);
+    delivery_memory_init(&delivery->down);
+    delivery_memory_init(&delivery->clear);
+    pool_init(&delivery->pool, KEPT_MAX);
+    delivery->idle_task.run = on_idle;
+    delivery->workers = mem_alloc_array(loop_count, sizeof *delivery->workers);
+    delivery->worker_count = loop_count;
+    for (size_t i = 0; i < loop_count; i++) {
+        struct worker *worker = &delivery->workers[i];
+
+        worker->delivery = delivery;
+        worker->loop = loops[i];
+        list_init(&worker->sessions);
+        list_init(&worker->closing);
+    }
+    delivery->current = revision_new(loops[0], settings, err);
+    if (delivery->current != NULL)
+        return delivery;
+    free_parts(delivery);
+    return NULL;
+}
+
+void
+delivery_set_queue(struct delivery *delivery, struct queue *queue)
+{
+    delivery->queue = queue;
+}
+
+/* --- Work --------------------------------------------------------------- */
+
+static struct session *
+take_kept(struct delivery *delivery, struct destination *destination)
+{
+    struct pool_member *member =
+        pool_take(&delivery->pool, sv_of(destination->key));
+    struct session *session;
+
+    if (member == NULL)
+        return NULL;
+    session = CONTAINER_OF(member, struct session, pooled);
+    session->destination = destination;
+    return session;
+}
+
+void
+delivery_session_wanted(void *arg, struct destination *destination)
+{
+    struct delivery *delivery = arg;
+    struct session *session;
+
+    pthread_mutex_lock(&delivery->lock);
+    session = take_kept(delivery, destination);
+    if (session == NULL) {
+        size_t i = delivery->next_worker++ % delivery->worker_count;
+
+        session = session_new(delivery, &delivery->workers[i], destination);
+        delivery->session_count++;
+    }
+    session->woken = true;
+    pthread_mutex_unlock(&delivery->lock);
+    loop_post(session->worker->loop, &session->wake);
+}
+
+/* Kept connections end: their sessions are woken without work. */
+static void
+end_kept(struct delivery *delivery)
+{
+    struct pool_member *member;
+
+    pthread_mutex_lock(&delivery->lock);
+    while ((member = pool_take_any(&delivery->pool)) != NULL) {
+        struct session *session = CONTAINER_OF(member, struct session, pooled);
+
+        session->woken = true;
+        loop_post(session->worker->loop, &session->wake);
+    }
+    pthread_mutex_unlock(&delivery->lock);
+}
+
+/* --- Settings ----------------------------------------------------------- */
+
+bool
+delivery_prepare(struct delivery *delivery, struct settings *settings,
+                 struct err *err)
+{
+    delivery_abandon(delivery);
+    delivery->prepared = revision_new(delivery->workers[0].loop, settings, err);
+    return delivery->prepared != NULL;
+}
+
+void
+delivery_commit(struct delivery *delivery)
+{
+    struct revision *old;
+
+    assert(delivery->prepared != NULL);
+    pthread_mutex_lock(&delivery->lock);
+    old = delivery->current;
+    delivery->current = delivery->prepared;
+    delivery->prepared = NULL;
+    pthread_mutex_unlock(&delivery->lock);
+    revision_unref(old);
+    end_kept(delivery);
+}
+
+void
+delivery_abandon(struct delivery *delivery)
+{
+    revision_unref(delivery->prepared);
+    delivery->prepared = NULL;
+}
+
+/* --- The end ------------------------------------------------------------ */
+
+static void
+drain_worker(struct task *task)
+{
+    struct worker *worker = CONTAINER_OF(task, struct worker, task);
+
+    LIST_FOREACH_SAFE (link, next, &worker->sessions)
+        session_drain(CONTAINER_OF(link, struct session, link));
+}
+
+void
+delivery_drain(struct delivery *delivery, void (*idle)(void *arg), void *arg)
+{
+    pthread_mutex_lock(&delivery->lock);
+    delivery->draining = true;
+    delivery->on_idle = idle;
+    delivery->idle_arg = arg;
+    tell_idle(delivery);
+    pthread_mutex_unlock(&delivery->lock);
+    end_kept(delivery);
+    for (size_t i = 0; i < delivery->worker_count; i++) {
+        delivery->workers[i].task.run = drain_worker;
+        loop_post(delivery->workers[i].loop, &delivery->workers[i].task);
+    }
+}
+
+static void
+drop_all(struct worker *worker)
+{
+    LIST_FOREACH_SAFE (link, next, &worker->sessions)
+        session_drop(CONTAINER_OF(link, struct session, link));
+    while (!list_empty(&worker->closing))
+        client_free(client_of_link(list_first(&worker->closing)));
+}
+
+struct drop {
+    struct task task;
+    struct worker *worker;
+    sem_t done;
+};
+
+static void
+run_drop(struct task *task)
+{
+    struct drop *drop = CONTAINER_OF(task, struct drop, task);
+
+    drop_all(drop->worker);
+    sem_post(&drop->done);
+}
+
+/* False: the loop does not run any more. */
+static bool
+drop_elsewhere(struct worker *worker)
+{
+    struct drop *drop = mem_alloc(sizeof *drop);
+    struct timespec until;
+    int result;
+
+    drop->task.run = run_drop;
+    drop->worker = worker;
+    sem_init(&drop->done, 0, 0);
+    loop_post(worker->loop, &drop->task);
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += DROP_WAIT_S;
+    do
+        result = sem_timedwait(&drop->done, &until);
+    while (result == -1 && errno == EINTR);
+    if (result == -1)
+        return false; /* the task may still run: it is not freed */
+    sem_destroy(&drop->done);
+    mem_free(drop);
+    return true;
+}
+
+/* Sessions that a task still has to reach free themselves there; so does the
+ * rest only when there is none. */
+void
+delivery_free(struct delivery *delivery)
+{
+    bool all = true;
+
+    if (delivery == NULL)
+        return;
+    drop_all(&delivery->workers[0]);
+    for (size_t i = 1; i < delivery->worker_count; i++)
+        all &= drop_elsewhere(&delivery->workers[i]);
+    pthread_mutex_lock(&delivery->lock);
+    all &= delivery->session_count == 0;
+    pthread_mutex_unlock(&delivery->lock);
+    if (all)
+        free_parts(delivery);
+}
