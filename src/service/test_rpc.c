@@ -194,8 +194,10 @@ read_all(int fd, struct buf *out)
 static const struct request_row {
     const char *name, *request, *answer;
 } requests[] = {
-    {"echo", "{\"method\":\"echo\",\"params\":{\"a\":[1,\"\\u0000x\"]}}\n",
-     "{\"result\":{\"a\":[1,\"\\u0000x\"]}}\n"},
+    {"echo", "{\"method\":\"echo\",\"params\":{\"a\":[1,\"x\"]}}\n",
+     "{\"result\":{\"a\":[1,\"x\"]}}\n"},
+    {"NUL in a text", "{\"method\":\"echo\\u0000x\"}\n",
+     "{\"error\":\"the request is not a JSON object\"}\n"},
     {"no params", "{\"method\":\"echo\"}\n", "{\"result\":{}}\n"},
     {"unknown method", "{\"method\":\"fly\"}\n",
      "{\"error\":\"no method fly\"}\n"},

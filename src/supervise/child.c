@@ -38,6 +38,8 @@ on_finish(struct task *task)
     struct child_process *child =
         CONTAINER_OF(task, struct child_process, finish);
 
+    child_on_reloaded(child, &(const struct channel_message){
+                                 .text = "waxgate is being stopped"});
     if (child->self != NULL)
         child->service->stop(child->self);
     child->self = NULL;

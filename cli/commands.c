@@ -1,0 +1,71 @@
+/* The table of commands: what exists, and what help says of it. */
+#include "cli.h"
+
+#define QUEUE_IDS "--all | ID…"
+
+const struct cli_command cli_commands[] = {
+    {"run", "", "Runs the gateway in the foreground.",
+     "The same as `waxgated`. SIGTERM and SIGINT end it in order, a second one "
+     "at once; SIGHUP loads the configuration anew; SIGUSR1 opens the log file "
+     "anew.",
+     run_gateway, false},
+    {"status", "[--json]", "Shows processes, alerts, queue and spool.", NULL,
+     run_status, false},
+    {"reload", "", "Loads the configuration into all processes, or none.",
+     "Waits until every process has confirmed it. If one refuses, the old "
+     "configuration stays in force everywhere and the reason is printed. No "
+     "connection is closed.",
+     run_reload, false},
+    {"stop", "[--now]", "Ends the gateway in order and waits for it.",
+     "Sessions and deliveries that are under way are finished, within "
+     "`drain_timeout`. With `--now` they are broken off; nothing that was "
+     "acknowledged is lost.",
+     run_stop, false},
+    {"alerts", "[--json]", "Lists the conditions that need an administrator.",
+     NULL, run_alerts, false},
+    {"queue list", "[--json] [--limit N] [--domain DOMAIN] [--from ADDRESS]",
+     "Lists the messages that wait, with the reason of the last attempt.",
+     "One line for each recipient that is not final.", run_queue_list, false},
+    {"queue show", "[--json] ID", "Shows one message with all its recipients.",
+     NULL, run_queue_show, false},
+    {"queue retry", QUEUE_IDS, "Tries messages again at once.", NULL,
+     run_queue_action, false},
+    {"queue hold", QUEUE_IDS, "Keeps messages from being delivered.", NULL,
+     run_queue_action, false},
+    {"queue release", QUEUE_IDS, "Gives held messages free.", NULL,
+     run_queue_action, false},
+    {"queue delete", QUEUE_IDS, "Removes messages without a report.",
+     "The sender of a message is not told. There is no way back.",
+     run_queue_action, false},
+    {"queue stats", "[--json]", "Counts messages by state.", NULL,
+     run_queue_stats, false},
+    {"queue destinations", "[--json]", "Lists destinations with their work.",
+     NULL, run_queue_destinations, false},
+    {"config check", "[FILE]", "Checks a configuration and changes nothing.",
+     "Prints nothing when it is right; else one line with file, line, column "
+     "and the path in the tree.",
+     run_config_check, false},
+    {"config show", "[--effective] [FILE]", "Prints a configuration.",
+     "With `--effective` every setting, with the origin of its value.",
+     run_config_show, false},
+    {"config default", "", "Prints a configuration to begin with.",
+     "On loopback and unprivileged ports.", run_config_default, false},
+    {"config manual", "", "Prints the reference of all settings (Markdown).",
+     NULL, run_config_manual, false},
+    {"spool verify", "", "Checks every record and body in the spool.",
+     "Safe while the gateway runs. Status 1 when problems were found.",
+     run_spool_verify, false},
+    {"spool dump", "[--ledger] [--json] [--content] [--from N]",
+     "Prints the records of a journal.",
+     "The intake journal, or with `--ledger` the sender's; from sequence "
+     "number N on; with `--content` the messages themselves too.",
+     run_spool_dump, false},
+    {"version", "", "Prints the version.", NULL, run_version, false},
+    {"help", "[--markdown] [COMMAND]", "Explains a command, or lists them.",
+     NULL, run_help, false},
+    {"sink", "OPTIONS", "A local SMTP destination for trying things out.",
+     "Takes every message and forgets it. `waxgate sink --help` lists its "
+     "options.",
+     run_sink, true},
+};
+const size_t cli_command_count = COUNT_OF(cli_commands);
