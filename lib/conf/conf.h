@@ -98,8 +98,8 @@ struct conf_field {
      * or map.  max 0: that of the type. */
     uint64_t min, max;
     /* A word that may stand instead of the value: for numbers it means
-     * word_value, for strings and paths itself, for a reference NULL, for a
-     * list the empty one. */
+     * word_value (which is taken too, whatever the bounds), for strings and
+     * paths itself, for a reference NULL, for a list the empty one. */
     const char *word;
     uint64_t word_value;
     const char *prefix;             /* CONF_ADDRESS: "tls://" in front … */
@@ -163,7 +163,8 @@ bool conf_given(const struct conf_doc *doc, const struct conf_table *table,
                 const void *object, const char *name);
 
 /* For checks after loading: sets err to "file:line:column: path: text" with
- * the place of that field, or of its struct when the field was not given.
+ * the place of that field, or of its struct when the field was not given or
+ * name is NULL.
  * Returns false. */
 bool conf_refuse(const struct conf_doc *doc, const struct conf_table *table,
                  const void *object, const char *name, struct err *err,

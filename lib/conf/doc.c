@@ -118,12 +118,15 @@ conf_refuse(const struct conf_doc *doc, const struct conf_table *table,
     va_end(args);
     err_set(err, "%s", buf_cstr(&text));
     buf_fini(&text);
-    if (place != NULL) {
+    if (place != NULL)
+        at = place->at;
+    if (place != NULL && name != NULL) {
         origin = &place->fields[field_index(table, name)];
-        at = origin->kind == CONF_FROM_FILE ? origin->at : place->at;
+        if (origin->kind == CONF_FROM_FILE)
+            at = origin->at;
     }
     refuse_at(doc, at, place != NULL ? place->path : "",
-              table->bare ? "" : name, err);
+              table->bare || name == NULL ? "" : name, err);
     return false;
 }
 

@@ -333,6 +333,9 @@ test_refuse(void **state)
     assert_false(conf_refuse(l.doc, &colour_table, l.thing.colours, "green",
                              &err, "is pale"));
     assert_string_equal(err.text, "t:2:3: colours.a.green: is pale");
+    assert_false(conf_refuse(l.doc, &colour_table, l.thing.colours, NULL, &err,
+                             "is odd"));
+    assert_string_equal(err.text, "t:2:3: colours.a: is odd");
     unload(&l);
 }
 

@@ -223,7 +223,9 @@ number_take(const struct conf_field *field, struct sv text, void *member,
     }
     if (!number_parse(field->type, text, &value))
         return number_refuse(field, text, number_noun(field->type), err);
-    if (value < field->min || value > field_max(field))
+    /* The number behind the word is as good as the word. */
+    if ((value < field->min || value > field_max(field)) &&
+        (field->word == NULL || value != field->word_value))
         return number_refuse(field, text, "is out of bounds", err);
     number_store(field->type, member, value);
     return true;

@@ -207,7 +207,7 @@ check_certificates(const struct checker *c)
         struct err why;
 
         if (!tls_certificate_check(&files, &why))
-            return REFUSE(c, certificate_table, certificate, "chain", "%s",
+            return REFUSE(c, certificate_table, certificate, NULL, "%s",
                           why.text);
     }
     return true;
