@@ -1,0 +1,68 @@
+/* accept/listener.h - a listener as the sessions of all loops share it.
+ *
+ * struct listener lives as long as the process knows its name: it counts.
+ * struct listener_revision is what one configuration says of it, immutable and
+ * reference-counted: a session keeps the one with which it began.
+ *
+ * Who may connect is decided here, before any TLS work is done for a peer. */
+#ifndef ACCEPT_LISTENER_H
+#define ACCEPT_LISTENER_H
+#include "base/map.h"
+#include "settings/settings.h"
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* Since the process started, except the first. */
+struct listener_counts {
+    _Atomic uint64_t open;        /* connections now */
+    _Atomic uint64_t connections; /* admitted */
+    _Atomic uint64_t throttled;   /* turned away by a limit */
+    _Atomic uint64_t accepted;    /* messages */
+    _Atomic uint64_t refused;     /* messages and recipients */
+    _Atomic uint64_t tls_ok;      /* handshakes */
+    _Atomic uint64_t tls_failed;
+};
+
+struct listener {
+    char *name; /* owned */
+    struct listener_counts counts;
+    pthread_mutex_t lock;
+    struct map clients; /* under lock: connections by IP address */
+    _Atomic unsigned references;
+};
+
+struct listener *listener_new(const char *name);
+struct listener *listener_ref(struct listener *listener);
+void listener_unref(struct listener *listener); /* NULL is fine */
+
+struct listener_revision {
+    struct listener *listener;               /* referenced */
+    struct settings *settings;               /* referenced */
+    const struct listener_settings *options; /* inside settings */
+    struct tls_context *tls;                 /* owned; NULL: no TLS */
+    _Atomic unsigned references;
+};
+
+/* Builds the TLS context too.  References both; NULL on failure. */
+MUST_USE struct listener_revision *
+listener_revision_new(struct listener *listener, struct settings *settings,
+                      const struct listener_settings *options, struct err *err);
+struct listener_revision *
+listener_revision_ref(struct listener_revision *revision);
+void listener_revision_unref(struct listener_revision *revision);
+
+/* The connection must begin with a header of the PROXY protocol. */
+bool listener_wants_proxy(const struct listener_revision *revision,
+                          const struct net_address *peer);
+
+/* Both count, or say no by the text of the reply (421 4.4.5).  What was
+ * admitted is given back by the function of the same name. */
+MUST_USE bool listener_admit(struct listener_revision *revision,
+                             const char **why);
+void listener_dismiss(struct listener_revision *revision);
+MUST_USE bool listener_admit_client(struct listener_revision *revision,
+                                    const struct net_address *client,
+                                    const char **why);
+void listener_dismiss_client(struct listener_revision *revision,
+                             const struct net_address *client);
+#endif

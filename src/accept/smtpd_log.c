@@ -1,0 +1,108 @@
+/* The events of a session; docs/receiving.md lists their keys. */
+#include "accept/smtpd.h"
+#include "base/clock.h"
+
+/* Unique over restarts as long as a process starts fewer than a million
+ * sessions for each second of its life. */
+void
+smtpd_make_id(char *id, size_t size)
+{
+    static _Atomic uint64_t next;
+    uint64_t zero = 0, first = (uint64_t)clock_wall_s() << 20;
+
+    atomic_compare_exchange_strong(&next, &zero, first);
+    snprintf(id, size, "S%llx", (unsigned long long)atomic_fetch_add(&next, 1));
+}
+
+void
+smtpd_log_connect(const struct smtpd *s)
+{
+    char peer[NET_ADDRESS_TEXT], local[NET_ADDRESS_TEXT];
+
+    if (!log_wants(LOG_INFO))
+        return;
+    log_event(&s->log, LOG_INFO, "smtpd.connect",
+              LOG_STR("listener", s->listener->listener->name),
+              LOG_STR("peer", net_address_text(conn_peer(s->conn), peer)),
+              LOG_STR("local", net_address_text(conn_local(s->conn), local)),
+              LOG_IF(s->proxied, LOG_BOOL("proxied", true)));
+}
+
+void
+smtpd_log_tls(const struct smtpd *s)
+{
+    const struct tls_facts *facts = conn_tls(s->conn);
+    bool failed = facts->verify == TLS_VERIFY_FAILED;
+
+    log_event(&s->log, LOG_INFO, "smtpd.tls", LOG_STR("result", "ok"),
+              LOG_STR("version", facts->version),
+              LOG_STR("cipher", facts->cipher), LOG_I64("bits", facts->bits),
+              LOG_IF(facts->group != NULL && facts->group[0] != '\0',
+                     LOG_STR("group", facts->group)),
+              LOG_BOOL("resumed", facts->resumed),
+              LOG_IF(facts->server_name[0] != '\0',
+                     LOG_STR("sni", facts->server_name)),
+              LOG_STR("verify", tls_verify_name(facts->verify)),
+              LOG_IF(failed, LOG_STR("verify_reason", facts->verify_reason)),
+              LOG_IF(facts->has_peer_certificate,
+                     LOG_STR("subject", facts->peer_subject)));
+}
+
+void
+smtpd_log_tls_failed(const struct smtpd *s, const char *stage, const char *why)
+{
+    log_event(&s->log, LOG_INFO, "smtpd.tls", LOG_STR("result", "failed"),
+              LOG_STR("stage", stage), LOG_STR("reason", why));
+}
+
+void
+smtpd_log_refuse(const struct smtpd *s, const struct reply *reply)
+{
+    const struct transaction *tx = s->tx;
+
+    log_event(&s->log, LOG_INFO, "smtpd.refuse", LOG_U64("code", reply->code),
+              LOG_IF(reply->status != NULL, LOG_STR("status", reply->status)),
+              LOG_STR("why", reply->text),
+              LOG_STR("state", smtpd_state_name(s->state)),
+              LOG_IF(tx != NULL, LOG_SV("from", tx->sender)),
+              LOG_IF(tx != NULL && tx->queue_id[0] != '\0',
+                     LOG_STR("queue", tx->queue_id)));
+}
+
+void
+smtpd_log_message(const struct smtpd *s)
+{
+    const struct transaction *tx = s->tx;
+    const struct tls_facts *facts =
+        conn_is_tls(s->conn) ? conn_tls(s->conn) : NULL;
+    int64_t took = loop_wall_us(s->home->loop) - tx->started;
+
+    log_event(
+        &s->log, LOG_INFO, "smtpd.message", LOG_STR("queue", tx->queue_id),
+        LOG_SV("from", tx->sender), LOG_SV("to", tx->recipients[0].address),
+        LOG_U64("rcpts", tx->count), LOG_U64("size", tx->size),
+        LOG_STR("helo", s->helo), LOG_BOOL("tls", facts != NULL),
+        LOG_IF(facts, LOG_STR("version", facts->version)),
+        LOG_IF(facts, LOG_STR("cipher", facts->cipher)),
+        LOG_IF(facts, LOG_STR("verify", tls_verify_name(facts->verify))),
+        LOG_IF(tx->counter.eight_bit && tx->body != BODY_8BITMIME,
+               LOG_BOOL("undeclared_8bit", true)),
+        LOG_IF(tx->smtputf8, LOG_BOOL("smtputf8", true)),
+        LOG_IF(tx->decoder.flaws != 0, LOG_U64("flaws", tx->decoder.flaws)),
+        LOG_I64("ms", took / 1000), LOG_STR("result", "accepted"));
+}
+
+void
+smtpd_log_close(const struct smtpd *s)
+{
+    char peer[NET_ADDRESS_TEXT];
+
+    if (!log_wants(LOG_INFO))
+        return;
+    log_event(&s->log, LOG_INFO, "smtpd.close", LOG_STR("reason", s->reason),
+              LOG_STR("state", smtpd_state_name(s->closed_in)),
+              LOG_STR("peer", net_address_text(conn_peer(s->conn), peer)),
+              LOG_U64("messages", s->messages), LOG_U64("in", s->bytes_in),
+              LOG_U64("out", s->bytes_out),
+              LOG_U64("ms", loop_now(s->home->loop) - s->started));
+}

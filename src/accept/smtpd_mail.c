@@ -1,0 +1,413 @@
+/* MAIL and RCPT.  take_* reads the arguments, check_* says whether the command
+ * is legal and welcome, proceed_* does it: a policy that has to ask somebody
+ * fits between the two. */
+#include "accept/relay.h"
+#include "accept/smtpd.h"
+#include "base/utf8.h"
+#include "mail/address.h"
+#include "mail/param.h"
+
+enum {
+    TX_BLOCK = 1024,
+    ENVID_OCTETS = 100, /* RFC 3461 section 4.4 */
+    ORCPT_OCTETS = 500, /* section 4.2 */
+    FIRST_RECIPIENTS = 4,
+};
+
+static const struct refusal mail_syntax = {501, "5.5.4",
+                                           "Syntax: MAIL FROM:<address>"};
+static const struct refusal rcpt_syntax = {501, "5.5.4",
+                                           "Syntax: RCPT TO:<address>"};
+static const struct refusal bad_sender = {501, "5.1.7", "Bad sender address"};
+static const struct refusal bad_recipient = {501, "5.1.3",
+                                             "Bad recipient address"};
+static const struct refusal bad_value = {501, "5.5.4",
+                                         "Bad or repeated parameter"};
+static const struct refusal unknown_parameter = {555, "5.5.4",
+                                                 "Parameter not recognized"};
+static const struct refusal needs_utf8 = {
+    553, "5.6.7", "The address needs the SMTPUTF8 parameter"};
+static const struct refusal too_large = {552, "5.3.4",
+                                         "message size exceeds limit"};
+static const struct refusal queue_full = {452, "4.3.1", "queue full"};
+static const struct refusal too_many = {452, "4.5.3", "Too many recipients"};
+static const struct refusal too_many_messages = {
+    421, "4.7.0", "Too many messages on this connection"};
+
+/* Parameters -------------------------------------------------------------- */
+
+struct mail_request {
+    struct mail_path path;
+    uint64_t size;
+    struct sv envid;
+    enum envelope_ret ret;
+    enum envelope_body body;
+    bool smtputf8;
+};
+
+struct rcpt_request {
+    const struct transaction *tx;
+    struct mail_path path;
+    struct sv orcpt;
+    unsigned notify; /* enum envelope_notify */
+};
+
+struct parameter {
+    const char *key;
+    bool (*take)(void *request, struct sv value);
+};
+
+static bool
+take_size(void *request, struct sv value)
+{
+    struct mail_request *mail = request;
+
+    /* RFC 1870 section 3: up to 20 digits. */
+    return value.n <= 20 && sv_to_u64(value, &mail->size);
+}
+
+static bool
+take_body(void *request, struct sv value)
+{
+    struct mail_request *mail = request;
+
+    mail->body = sv_is_nocase(value, "8BITMIME") ? BODY_8BITMIME : BODY_7BIT;
+    return mail->body == BODY_8BITMIME || sv_is_nocase(value, "7BIT");
+}
+
+static bool
+take_smtputf8(void *request, struct sv value)
+{
+    struct mail_request *mail = request;
+
+    mail->smtputf8 = true;
+    return value.n == 0;
+}
+
+static bool
+take_ret(void *request, struct sv value)
+{
+    struct mail_request *mail = request;
+
+    mail->ret = sv_is_nocase(value, "FULL") ? RET_FULL : RET_HDRS;
+    return mail->ret == RET_FULL || sv_is_nocase(value, "HDRS");
+}
+
+static bool
+is_xtext(struct sv text)
+{
+    char decoded[ORCPT_OCTETS];
+    size_t length;
+
+    return text.n > 0 && text.n <= sizeof decoded &&
+           mail_xtext_decode(text, decoded, &length);
+}
+
+static bool
+take_envid(void *request, struct sv value)
+{
+    struct mail_request *mail = request;
+
+    mail->envid = value;
+    return value.n <= ENVID_OCTETS && is_xtext(value);
+}
+
+/* RFC 3461 section 4.1: NEVER alone, or a list of the others. */
+static bool
+take_notify(void *request, struct sv value)
+{
+    static const struct {
+        const char *word;
+        unsigned bit;
+    } words[] = {{"NEVER", NOTIFY_NEVER},
+                 {"SUCCESS", NOTIFY_SUCCESS},
+                 {"FAILURE", NOTIFY_FAILURE},
+                 {"DELAY", NOTIFY_DELAY}};
+    struct rcpt_request *rcpt = request;
+
+    if (value.n == 0 || value.p[value.n - 1] == ',')
+        return false;
+    while (value.n > 0) {
+        struct sv word = sv_take_until(&value, ',');
+        unsigned bit = 0;
+
+        for (size_t i = 0; i < COUNT_OF(words); i++)
+            if (sv_is_nocase(word, words[i].word))
+                bit = words[i].bit;
+        if (bit == 0)
+            return false;
+        rcpt->notify |= bit;
+    }
+    return !(rcpt->notify & NOTIFY_NEVER) || rcpt->notify == NOTIFY_NEVER;
+}
+
+static bool
+is_type_char(char c)
+{
+    return char_is_alnum(c) || c == '-';
+}
+
+/* RFC 3461 section 4.2; RFC 6533 section 3: type utf-8 may hold UTF-8 in an
+ * SMTPUTF8 transaction. */
+static bool
+take_orcpt(void *request, struct sv value)
+{
+    struct rcpt_request *rcpt = request;
+    struct sv text = value;
+    struct sv type = sv_take_while(&text, is_type_char);
+
+    rcpt->orcpt = value;
+    if (type.n == 0 || !sv_take_char(&text, ';') || value.n > ORCPT_OCTETS)
+        return false;
+    if (is_xtext(text))
+        return true;
+    return sv_is_nocase(type, "utf-8") && rcpt->tx->smtputf8 && text.n > 0 &&
+           utf8_valid(text);
+}
+
+static const struct parameter mail_parameters[] = {
+    {"SIZE", take_size},         {"BODY", take_body},   {"RET", take_ret},
+    {"SMTPUTF8", take_smtputf8}, {"ENVID", take_envid}, {NULL, NULL},
+};
+static const struct parameter rcpt_parameters[] = {
+    {"NOTIFY", take_notify}, {"ORCPT", take_orcpt}, {NULL, NULL}};
+
+/* NULL: all of args was understood. */
+static const struct refusal *
+take_parameters(struct sv args, const struct parameter *known, void *request)
+{
+    unsigned seen = 0;
+    struct sv key, value;
+
+    while (mail_param_take(&args, &key, &value)) {
+        size_t i = 0;
+
+        while (known[i].key != NULL && !sv_is_nocase(key, known[i].key))
+            i++;
+        if (known[i].key == NULL)
+            return &unknown_parameter;
+        if ((seen & BIT(i)) || !known[i].take(request, value))
+            return &bad_value;
+        seen |= BIT(i);
+    }
+    return args.n > 0 ? &bad_value : NULL;
+}
+
+/* "FROM:" or "TO:".  A blank behind the colon is against RFC 5321 section 3.3,
+ * but many write it and it can mean nothing else. */
+static bool
+take_keyword(struct sv *args, struct sv keyword)
+{
+    if (!sv_take_prefix_nocase(args, keyword))
+        return false;
+    sv_take_while(args, char_is_blank);
+    return args->n > 0;
+}
+
+/* MAIL -------------------------------------------------------------------- */
+
+static const struct refusal *
+take_mail(struct sv args, struct mail_request *mail)
+{
+    const struct refusal *refusal;
+
+    *mail = (struct mail_request){0};
+    if (!take_keyword(&args, SV("FROM:")))
+        return &mail_syntax;
+    if (!mail_path_take(&args, MAIL_REVERSE_PATH, &mail->path))
+        return &bad_sender;
+    refusal = take_parameters(args, mail_parameters, mail);
+    if (refusal == NULL && mail->path.utf8 && !mail->smtputf8)
+        refusal = &needs_utf8;
+    return refusal;
+}
+
+static const struct refusal *
+check_mail(struct smtpd *s, const struct mail_request *mail)
+{
+    const char *why;
+
+    if (mail->size > smtpd_options(s)->max_message_size)
+        return &too_large;
+    if (spool_accepts(s->home->spool, mail->size, &why))
+        return NULL;
+    log_event(&s->log, LOG_WARNING, "smtpd.full", LOG_STR("why", why));
+    return &queue_full;
+}
+
+static struct reply
+proceed_mail(struct smtpd *s, const struct mail_request *mail)
+{
+    struct transaction *tx = mem_alloc(sizeof *tx);
+
+    arena_init(&tx->arena, TX_BLOCK);
+    tx->sender = arena_copy(&tx->arena, mail->path.mailbox);
+    tx->envid = arena_copy(&tx->arena, mail->envid);
+    tx->ret = mail->ret;
+    tx->body = mail->body;
+    tx->smtputf8 = mail->smtputf8;
+    s->tx = tx;
+    s->mail_refused = false;
+    smtpd_enter(s, SMTPD_MAIL);
+    return reply_make(250, "2.1.0", "sender <%.*s> ok", SV_ARG(tx->sender));
+}
+
+struct reply
+smtpd_mail(struct smtpd *s, struct sv args)
+{
+    const struct refusal *refusal;
+    struct mail_request mail;
+
+    if (s->ended >= smtpd_options(s)->max_messages_per_connection) {
+        smtpd_dismiss(s, &too_many_messages, "too-many-messages");
+        return REPLY_LATER;
+    }
+    refusal = take_mail(args, &mail);
+    if (refusal == NULL)
+        refusal = check_mail(s, &mail);
+    if (refusal == NULL)
+        return proceed_mail(s, &mail);
+    s->mail_refused = true;
+    return reply_refuse(refusal);
+}
+
+void
+smtpd_reset(struct smtpd *s)
+{
+    struct transaction *tx = s->tx;
+
+    if (tx == NULL)
+        return;
+    if (tx->draft != NULL)
+        spool_draft_abort(tx->draft);
+    arena_fini(&tx->arena);
+    mem_free(tx);
+    s->tx = NULL;
+}
+
+/* RCPT -------------------------------------------------------------------- */
+
+static const struct refusal *
+take_rcpt(const struct transaction *tx, struct sv args,
+          struct rcpt_request *rcpt)
+{
+    const struct refusal *refusal;
+
+    *rcpt = (struct rcpt_request){.tx = tx};
+    if (!take_keyword(&args, SV("TO:")))
+        return &rcpt_syntax;
+    if (!mail_path_take(&args, MAIL_FORWARD_PATH, &rcpt->path))
+        return &bad_recipient;
+    refusal = take_parameters(args, rcpt_parameters, rcpt);
+    if (refusal == NULL && rcpt->path.utf8 && !tx->smtputf8)
+        refusal = &needs_utf8;
+    return refusal;
+}
+
+/* Canonical domain of the recipient into out; <postmaster> gets ours. */
+static bool
+find_domain(const struct smtpd *s, const struct mail_path *path, char *out)
+{
+    const char *own;
+
+    if (path->domain.n > 0)
+        return mail_domain_canonical(path->domain, out);
+    own = relay_postmaster_domain(smtpd_options(s),
+                                  s->listener->settings->hostname);
+    return mail_domain_canonical(sv_of(own), out);
+}
+
+static struct reply
+deny_relay(struct smtpd *s, const struct mail_path *path)
+{
+    atomic_fetch_add(&s->listener->listener->counts.refused, 1);
+    return reply_make(550, "5.7.1", "relaying to <%.*s> denied",
+                      SV_ARG(path->mailbox));
+}
+
+/* Local parts are compared as they are: only their host knows whether case
+ * matters (RFC 5321 section 2.4). */
+static bool
+is_double(const struct transaction *tx, uint64_t hash,
+          const struct envelope_recipient *wanted)
+{
+    for (size_t i = 0; i < tx->count; i++)
+        if (tx->hashes[i] == hash &&
+            sv_eq(tx->recipients[i].address, wanted->address))
+            return true;
+    return false;
+}
+
+static void
+make_room(struct transaction *tx)
+{
+    size_t capacity =
+        tx->count < FIRST_RECIPIENTS ? FIRST_RECIPIENTS : tx->count * 2;
+    struct envelope_recipient *recipients;
+    uint64_t *hashes;
+
+    if (tx->count < tx->capacity)
+        return;
+    recipients = arena_alloc(&tx->arena, capacity * sizeof *recipients);
+    hashes = arena_alloc(&tx->arena, capacity * sizeof *hashes);
+    if (tx->count > 0) {
+        memcpy(recipients, tx->recipients, tx->count * sizeof *recipients);
+        memcpy(hashes, tx->hashes, tx->count * sizeof *hashes);
+    }
+    tx->recipients = recipients;
+    tx->hashes = hashes;
+    tx->capacity = capacity;
+}
+
+/* The same recipient a second time is accepted and stays one; what is compared
+ * has the domain in the canonical form. */
+static void
+add_recipient(struct transaction *tx, const struct rcpt_request *rcpt,
+              struct sv domain)
+{
+    struct envelope_recipient new = {
+        .address =
+            arena_printf(&tx->arena, "%.*s@%.*s", SV_ARG(rcpt->path.local),
+                         SV_ARG(rcpt->path.utf8 ? rcpt->path.domain : domain)),
+        .notify = rcpt->notify,
+    };
+    uint64_t hash = hash_bytes(new.address);
+
+    if (is_double(tx, hash, &new))
+        return;
+    new.domain = arena_copy(&tx->arena, domain);
+    new.orcpt = arena_copy(&tx->arena, rcpt->orcpt);
+    make_room(tx);
+    tx->hashes[tx->count] = hash;
+    tx->recipients[tx->count++] = new;
+}
+
+static struct reply
+proceed_rcpt(struct smtpd *s, const struct rcpt_request *rcpt, struct sv domain)
+{
+    add_recipient(s->tx, rcpt, domain);
+    smtpd_enter(s, SMTPD_RCPT);
+    return reply_make(250, "2.1.5", "recipient <%.*s> ok",
+                      SV_ARG(rcpt->path.mailbox));
+}
+
+struct reply
+smtpd_rcpt(struct smtpd *s, struct sv args)
+{
+    char domain[MAIL_DOMAIN_MAX + 1];
+    struct rcpt_request rcpt;
+    const struct refusal *refusal = take_rcpt(s->tx, args, &rcpt);
+
+    if (refusal == NULL && !find_domain(s, &rcpt.path, domain))
+        refusal = &bad_recipient;
+    if (refusal != NULL)
+        return reply_refuse(refusal);
+    if (rcpt.path.domain.n > 0 && relay_decide(&(struct relay_facts){
+                                      .listener = smtpd_options(s),
+                                      .client = conn_peer(s->conn),
+                                      .domain = sv_of(domain)}) == RELAY_DENIED)
+        return deny_relay(s, &rcpt.path);
+    if (s->tx->count >= smtpd_options(s)->max_recipients_per_message)
+        return reply_refuse(&too_many);
+    return proceed_rcpt(s, &rcpt, sv_of(domain));
+}
