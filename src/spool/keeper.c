@@ -1,5 +1,6 @@
 #include "spool/keeper.h"
 #include "base/log.h"
+#include "spool/body.h"
 #include "spool/segments.h"
 #include "spool/spare.h"
 #include <sys/statvfs.h>
@@ -31,6 +32,27 @@ disk_free_bytes(int dir)
     return (uint64_t)disk.f_bavail * disk.f_frsize;
 }
 
+/* An empty file takes the body's place until the segment goes: it tells that
+ * the body was given back and not lost. */
+static void
+empty_body(struct spool *spool, enum spool_journal journal, const char *name)
+{
+    int dir = spool->body_dir[journal];
+    char empty[BODY_NAME];
+    uint64_t number = body_number_new();
+    int fd;
+
+    if (faccessat(dir, name, F_OK, 0) == -1)
+        return;
+    fd = body_create(spool, journal, number, NULL);
+    if (fd == -1)
+        return; /* nothing is lost but room, until the segment goes */
+    close(fd);
+    body_name(0, number, empty);
+    if (renameat(dir, empty, dir, name) == -1)
+        unlinkat(dir, empty, 0);
+}
+
 static void
 drop_body(struct spool *spool, struct spool_place place)
 {
@@ -46,8 +68,8 @@ drop_body(struct spool *spool, struct spool_place place)
     if (read_fully(ref->fd, raw, sizeof raw, spool_place_offset(place)) ==
             RECORD_HEADER &&
         record_decode(raw, ref->header.salt, &record) && record.body != 0)
-        unlinkat(spool->body_dir[journal],
-                 body_name(ref->header.number, record.body, name), 0);
+        empty_body(spool, journal,
+                   body_name(ref->header.number, record.body, name));
     segment_put(spool->segments, ref);
 }
 

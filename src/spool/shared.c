@@ -68,6 +68,7 @@ shared_open(struct shared *shared, int dir,
         ok = map_file(shared, fd, err);
     if (ok)
         check_magic(shared);
+    flock(fd, LOCK_UN); /* the mapping keeps the file, and its lock, open */
     close(fd);
     return ok;
 }
@@ -75,12 +76,13 @@ shared_open(struct shared *shared, int dir,
 void
 shared_close(struct shared *shared)
 {
+    if (shared->file == NULL) /* never opened, then nor was a FIFO */
+        return;
     for (size_t i = 0; i < SHARED_READERS; i++) {
         if (shared->wake[i] != -1)
             close(shared->wake[i]);
     }
-    if (shared->file != NULL)
-        munmap(shared->file, sizeof *shared->file);
+    munmap(shared->file, sizeof *shared->file);
     shared->file = NULL;
 }
 
