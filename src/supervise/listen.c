@@ -128,7 +128,6 @@ static bool
 row_make(struct listen_set *set, const struct listener_settings *listener,
          struct listen_set *current, size_t loops, struct err *err)
 {
-    struct listen_row *twin = find_address(set, &listener->address);
     struct listen_row *old = find_address(current, &listener->address);
     struct listen_row *row = &set->rows[set->count++];
     char text[NET_ADDRESS_TEXT];
@@ -138,11 +137,6 @@ row_make(struct listen_set *set, const struct listener_settings *listener,
     row->address = listener->address;
     row->backlog = listener->backlog;
     net_address_text(&listener->address, text);
-    if (twin != NULL) {
-        err_set(err, "listeners %s and %s have the same address %s", twin->name,
-                listener->name, text);
-        return false;
-    }
     if (old != NULL) {
         row_take_over(row, old);
         return true;
