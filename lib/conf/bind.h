@@ -57,9 +57,7 @@ MUST_USE bool conf_bind_count(struct conf_binder *b,
                               const struct conf_step *step);
 void conf_bind_store_array(const struct conf_field *field, void *object,
                            void *array, size_t count);
-/* Appends ` (there are: a, b)` to err from the names of a map's nodes or of
- * a bound map. */
-struct conf_field;
+/* The row of a map in the root table. */
 const struct conf_field *conf_bind_target(const struct conf_binder *b,
                                           const char *name);
 /* The entry of a bound map, NULL where there is none. */

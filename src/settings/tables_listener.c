@@ -77,10 +77,10 @@ static const struct conf_field rows[] = {
      .doc = "`no`: STARTTLS is not offered. `preferred`: offered. `required`: "
             "no mail without it. On a public listener `required` turns away "
             "servers that cannot do TLS."},
-    {U32(max_connections), .dflt = "1000", .min = 1, .max = 1000000,
-     .effect = CONF_NEW_SESSION,
+    {U32(max_connections), .unit = "connections", .dflt = "1000", .min = 1,
+     .max = 1000000, .effect = CONF_NEW_SESSION,
      .doc = "Connections at a time; more are told to come again."},
-    {U32(backlog), .dflt = "50", .min = 1, .max = 65535,
+    {U32(backlog), .unit = "connections", .dflt = "50", .min = 1, .max = 65535,
      .doc = "The TCP queue of connections not yet taken. The kernel may cut it "
             "(net.core.somaxconn)."},
     {PREFIXES(proxy_protocol, proxy_protocol_count), .dflt = "off",
@@ -103,17 +103,18 @@ static const struct conf_field rows[] = {
     {SIZE(max_message_size), .dflt = "100M", .min = 1 << 10,
      .max = (uint64_t)1 << 40, .effect = CONF_NEW_SESSION,
      .doc = "Largest message; announced as SIZE in EHLO."},
-    {U32(max_recipients_per_message), .dflt = "1000", .min = 100, .max = 100000,
-     .effect = CONF_NEW_SESSION,
+    {U32(max_recipients_per_message), .unit = "recipients", .dflt = "1000",
+     .min = 100, .max = 100000, .effect = CONF_NEW_SESSION,
      .doc = "More get 452 (RFC 5321 section 4.5.3.1.8 asks for 100 at "
             "least)."},
-    {U32(max_messages_per_connection), .dflt = "1000", .min = 1, .max = 1000000,
-     .effect = CONF_NEW_SESSION,
+    {U32(max_messages_per_connection), .unit = "messages", .dflt = "1000",
+     .min = 1, .max = 1000000, .effect = CONF_NEW_SESSION,
      .doc = "After that many the peer has to connect again."},
-    {U32(max_connections_per_ip), .dflt = "1000", .min = 1, .max = 1000000,
-     .effect = CONF_NEW_SESSION, .doc = "Connections of one client address."},
-    {U32(max_bad_commands), .dflt = "10", .min = 1, .max = 1000,
-     .effect = CONF_NEW_SESSION,
+    {U32(max_connections_per_ip), .unit = "connections", .dflt = "1000",
+     .min = 1, .max = 1000000, .effect = CONF_NEW_SESSION,
+     .doc = "Connections of one client address."},
+    {U32(max_bad_commands), .unit = "commands", .dflt = "10", .min = 1,
+     .max = 1000, .effect = CONF_NEW_SESSION,
      .doc = "After that many commands that are unknown or out of place the "
             "connection is closed with 421."},
     {BOOL(received_tls), .dflt = "on", .effect = CONF_NEW_SESSION,
@@ -124,8 +125,8 @@ static const struct conf_field rows[] = {
      .type = CONF_STRUCT,
      .offset = offsetof(STRUCT, timeouts),
      .table = &timeout_table,
-     .doc = "Time limits of a session. Each one that passes ends it with "
-            "421."},
+     .doc = "Time limits of a session. Each one that passes ends it, with "
+            "421 where the peer can still be told."},
 };
 const struct conf_table listener_table = {
     CONF_ROWS(rows), .size = sizeof(STRUCT),          .entry = "NAME",
