@@ -213,24 +213,40 @@ is_tellable(const struct conn *conn, enum conn_event event)
 }
 
 /* What belongs before the end is told before it. */
+static const enum conn_event order_of_events[] = {
+    CONN_CONNECTED, CONN_TLS_READY, CONN_DATA,    CONN_OUTPUT_LOW,
+    CONN_EOF,       CONN_ERROR,     CONN_TIMEOUT,
+};
+
+/* The next one to tell, or -1. */
+static int
+next_event(const struct conn *conn)
+{
+    if (conn->state >= CONN_CLOSING || conn->told_failure)
+        return -1;
+    for (size_t i = 0; i < COUNT_OF(order_of_events); i++) {
+        if (is_tellable(conn, order_of_events[i]))
+            return (int)order_of_events[i];
+    }
+    return -1;
+}
+
+static bool
+has_event(const struct conn *conn)
+{
+    return next_event(conn) != -1;
+}
+
 static bool
 take_event(struct conn *conn, enum conn_event *event)
 {
-    static const enum conn_event order[] = {
-        CONN_CONNECTED, CONN_TLS_READY, CONN_DATA,    CONN_OUTPUT_LOW,
-        CONN_EOF,       CONN_ERROR,     CONN_TIMEOUT,
-    };
+    int next = next_event(conn);
 
-    if (conn->state >= CONN_CLOSING || conn->told_failure)
+    if (next == -1)
         return false;
-    for (size_t i = 0; i < COUNT_OF(order); i++) {
-        if (!is_tellable(conn, order[i]))
-            continue;
-        *event = order[i];
-        conn->due &= ~BIT(order[i]);
-        return true;
-    }
-    return false;
+    *event = (enum conn_event)next;
+    conn->due &= ~BIT(next);
+    return true;
 }
 
 static void
@@ -259,8 +275,8 @@ finish_close(struct conn *conn)
         }
         if (conn->linger > 0)
             timer_arm(&conn->timer, conn->linger);
-        flush(conn);
     }
+    flush(conn);
     if (conn->wire.length > 0 && conn->linger > 0 && !conn->output_over) {
         if (!link_on_list(&conn->lingering))
             list_push_back(&conn->loop->lingering, &conn->lingering);
@@ -284,19 +300,31 @@ finish_close(struct conn *conn)
         conn_socket_close(conn);
 }
 
-void
-conn_settle(struct conn *conn)
+static void
+tell_all(struct conn *conn)
 {
     enum conn_event event;
 
-    conn->busy = true;
-    conn_tls_begin(conn);
-    flush(conn);
     while (take_event(conn, &event)) {
+        if (event == CONN_ERROR)
+            flush(conn); /* a TLS alert tells the peer why */
         tell(conn, event);
         conn_tls_begin(conn);
-        flush(conn);
     }
+}
+
+/* Output is sent once, behind all events: what TLS itself says (a ticket, say)
+ * goes with what the owner says, and a last reply with the close_notify. */
+void
+conn_settle(struct conn *conn)
+{
+    conn->busy = true;
+    conn_tls_begin(conn);
+    do {
+        tell_all(conn);
+        if (conn->state < CONN_CLOSING)
+            flush(conn); /* which may make CONN_OUTPUT_LOW due */
+    } while (has_event(conn));
     conn_keep_rest(conn);
     conn->busy = false;
     if (conn->state == CONN_CLOSING)

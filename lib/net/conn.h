@@ -96,9 +96,13 @@ void conn_set_output_low(struct conn *conn, size_t mark);
 
 /* Handshake in the role of server or client; CONN_TLS_READY or CONN_ERROR
  * follows.  Server after STARTTLS: call it after writing the 220; the caller
- * has checked that conn_input() is empty (trap 1).  The context is referenced.
- * server_name: SNI, empty for none (trap 19).  key: client session resumption
- * under this key, NULL for none. */
+ * has checked that conn_input() is empty: bytes there were sent in clear and
+ * must not count as protected, so they make it fail with STAGE_INJECTED.  What
+ * was written before goes out in clear, what is written after waits for the
+ * handshake.  The context is referenced.  server_name: SNI, empty for none (as
+ * for an address literal, RFC 6066 section 3).  key: client session resumption
+ * under this key, NULL for none.  A server of TLS 1.3 may refuse the client's
+ * certificate after CONN_TLS_READY: the stage of a later CONN_ERROR tells. */
 void conn_start_tls_server(struct conn *conn, struct tls_context *context);
 void conn_start_tls_client(struct conn *conn, struct tls_context *context,
                            struct sv server_name,
@@ -114,7 +118,8 @@ void conn_start_tls_server_with_input(struct conn *conn,
 void conn_set_timeout(struct conn *conn, uint64_t ms);
 
 /* Flushes what is queued for at most linger_ms, then closes (with close_notify
- * under TLS, without waiting for the peer's: trap 25). 0: drops it at once. */
+ * under TLS, without waiting for the peer's, which may never come).  0: drops
+ * it at once. */
 void conn_close(struct conn *conn, uint64_t linger_ms);
 
 struct loop *conn_loop(const struct conn *conn);
@@ -135,7 +140,7 @@ const struct tls_failure *conn_failure(const struct conn *conn);
 
 /* Accepts on a listening socket until freed. on_accept gets the descriptor
  * (nonblocking, close-on-exec) and owns it.  Out of descriptors (EMFILE,
- * ENFILE, ENOBUFS) it backs off for a while instead of spinning (trap 33). */
+ * ENFILE, ENOBUFS) it backs off for a while instead of spinning. */
 struct acceptor;
 struct acceptor *acceptor_new(struct loop *loop, int listen_fd,
                               void (*on_accept)(void *arg, int fd,

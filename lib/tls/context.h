@@ -45,9 +45,9 @@ MUST_USE bool tls_certificate_check(const struct tls_certificate_files *files,
 
 /* server: certificates[0] is used without a matching SNI.  session_id names
  * the listener and policy, so that tickets of one are not accepted by another
- * (trap 22).  Tickets use keys shared by all contexts of the process and
- * rotated (tls_ticket_keys_rotate()).  No 0-RTT, no renegotiation, no
- * compression (traps 23, 24). NULL on failure. */
+ * (RFC 8446 section 8).  Tickets use keys shared by all contexts of the process
+ * and rotated (tls_ticket_keys_rotate()).  No 0-RTT, no renegotiation, no
+ * compression.  NULL on failure. */
 MUST_USE struct tls_context *
 tls_context_new_server(const struct tls_profile *profile,
                        const struct tls_certificate_files *certificates,
@@ -70,12 +70,12 @@ void tls_context_unref(struct tls_context *context); /* NULL is fine */
 void tls_ticket_keys_rotate(void);
 
 /* Loads what OpenSSL loads lazily and refuses to go on with a library whose
- * digests or ciphers only look available (trap 27). Call once at start. */
+ * digests or ciphers only look available.  Call once at start. */
 MUST_USE bool tls_init(struct err *err);
 
 /* Sessions for resumption, kept per process with a bound, for clients.  The
  * digest is that of the whole TLS decision plus host and port, so a session
- * obtained under one policy is never used under another (trap 21). */
+ * obtained under one policy is never used under another. */
 struct tls_session_key {
     uint8_t digest[32];
 };

@@ -1,6 +1,7 @@
 #include "tls/tls_internal.h"
 #include <openssl/crypto.h>
 #include <openssl/err.h>
+#include <pthread.h>
 
 static const struct version {
     unsigned bit;
@@ -34,9 +35,28 @@ static const struct strength {
     [TLS_LOW] = {LIST_LOW, 0},
 };
 
+/* What the library reckons SHA-1, and MD5 with SHA-1, to be worth is 63 and 67
+ * bits; bare MD5 stays out. */
+#define SHA1_SIGNATURE_BITS 60
+
 #define SUITES13                                                               \
     "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:"                     \
     "TLS_AES_128_GCM_SHA256"
+
+/* The library's own judge of keys, digests and versions. */
+static int (*usual_security)(const SSL *, const SSL_CTX *, int, int, int,
+                             void *, void *);
+
+static void
+find_usual_security(void)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_method());
+
+    if (ctx == NULL)
+        abort();
+    usual_security = SSL_CTX_get_security_callback(ctx);
+    SSL_CTX_free(ctx);
+}
 
 /* TLS 1.0 and 1.1 sign with SHA-1, which OpenSSL 3 allows at security level 0
  * only.  Level 0 would also let in toy keys, so where an old version is
@@ -45,30 +65,13 @@ static int
 allow_old_versions(const SSL *ssl, const SSL_CTX *ctx, int op, int bits,
                    int nid, void *other, void *arg)
 {
-    int (*usual)(const SSL *, const SSL_CTX *, int, int, int, void *, void *);
-
     if (op == SSL_SECOP_VERSION)
         return 1;
     if ((op == SSL_SECOP_SIGALG_SUPPORTED || op == SSL_SECOP_SIGALG_SHARED ||
          op == SSL_SECOP_SIGALG_CHECK) &&
-        bits >= 60)
+        bits >= SHA1_SIGNATURE_BITS)
         return 1;
-    memcpy(&usual, arg, sizeof usual);
-    return usual(ssl, ctx, op, bits, nid, other, NULL);
-}
-
-static void
-keep_level_for_the_rest(SSL_CTX *ctx)
-{
-    static int (*usual)(const SSL *, const SSL_CTX *, int, int, int, void *,
-                        void *);
-    int (*now)(const SSL *, const SSL_CTX *, int, int, int, void *, void *) =
-        SSL_CTX_get_security_callback(ctx);
-
-    /* It is one function of the library, the same for every context. */
-    __atomic_store(&usual, &now, __ATOMIC_RELAXED);
-    SSL_CTX_set_security_callback(ctx, allow_old_versions);
-    SSL_CTX_set0_security_ex_data(ctx, &usual);
+    return usual_security(ssl, ctx, op, bits, nid, other, arg);
 }
 
 static bool
@@ -195,10 +198,13 @@ apply_own_ciphers(const struct tls_profile *profile, SSL_CTX *ctx,
 static bool
 apply_ciphers(const struct tls_profile *profile, SSL_CTX *ctx, struct err *err)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
     assert((unsigned)profile->strength < COUNT_OF(strengths));
+    pthread_once(&once, find_usual_security);
     SSL_CTX_set_security_level(ctx, strengths[profile->strength].level);
     if (profile->versions & (TLS_BIT_TLS10 | TLS_BIT_TLS11))
-        keep_level_for_the_rest(ctx);
+        SSL_CTX_set_security_callback(ctx, allow_old_versions);
     if (profile->ciphers != NULL && *profile->ciphers != '\0')
         return apply_own_ciphers(profile, ctx, err);
     return set_list(ctx, strengths[profile->strength].ciphers, err) &&

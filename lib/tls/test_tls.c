@@ -2,6 +2,7 @@
 #include "base/buf.h"
 #include "tls/stream.h"
 #include "tls/test_pki.h"
+#include "tls/tls_internal.h"
 #include "unit.h"
 #include <openssl/ssl.h>
 #include <sys/stat.h>
@@ -650,6 +651,116 @@ check_garbage(void **state)
     tls_context_unref(cc);
 }
 
+/* No list brings suites without encryption or authentication. */
+static void
+check_ciphers(void **state)
+{
+    static const struct tls_profile profiles[] = {
+        {.versions = ALL_VERSIONS, .strength = TLS_HIGH},
+        {.versions = ALL_VERSIONS, .strength = TLS_MEDIUM},
+        {.versions = ALL_VERSIONS, .strength = TLS_LOW},
+        {.versions = ALL_VERSIONS, .ciphers = "ALL:eNULL:aNULL:PSK"},
+    };
+    int count_before = 0;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(profiles); i++) {
+        struct tls_context *context = client_of(&profiles[i], NULL);
+        STACK_OF(SSL_CIPHER) *list = SSL_CTX_get_ciphers(context->ctx[0]);
+        int count = sk_SSL_CIPHER_num(list);
+
+        assert_string_equal(SSL_CIPHER_get_name(sk_SSL_CIPHER_value(list, 0)),
+                            "TLS_AES_256_GCM_SHA384");
+        assert_true(i == 3 || count > count_before); /* a minimum */
+        count_before = count;
+        for (int n = 0; n < count; n++) {
+            const SSL_CIPHER *cipher = sk_SSL_CIPHER_value(list, n);
+            int auth = SSL_CIPHER_get_auth_nid(cipher);
+
+            assert_true(SSL_CIPHER_get_bits(cipher, NULL) >= 128);
+            assert_true(auth != NID_auth_null && auth != NID_auth_psk &&
+                        auth != NID_auth_srp);
+        }
+        tls_context_unref(context);
+    }
+}
+
+/* Old versions lower the level for themselves only. */
+static void
+check_short_keys(void **state)
+{
+    struct tls_certificate_files weak = pki_make(&(struct pki_options){
+        .name = "weak", .type = "RSA1024", .names = "DNS:mx.test"});
+    struct tls_profile profile = {.versions = ALL_VERSIONS,
+                                  .strength = TLS_HIGH};
+    struct err err = {0};
+
+    (void)state;
+    assert_true(tls_certificate_check(&weak, &err));
+    assert_null(tls_context_new_server(&profile, &weak, 1, SV("x"), &err));
+    assert_non_null(strstr(err.text, "certificate weak: "));
+    assert_non_null(strstr(err.text, "key too small"));
+    profile.strength = TLS_LOW;
+    tls_context_unref(server_of(&profile, &weak, 1, "x"));
+}
+
+/* A client that wants to renegotiate is told no and served on. */
+static void
+check_no_renegotiation(void **state)
+{
+    struct tls_profile profile = profile_of(TLS_BIT_TLS12);
+    struct tls_context *cc = client_of(&profile, NULL);
+    struct tls_context *sc = server_of(&profile, &ec, 1, "x");
+    struct end c = {0}, s = {0};
+    char bytes[64];
+    size_t n;
+
+    (void)state;
+    connect_ends(&c, cc, &s, sc, "", NULL);
+    SSL_clear_options(c.stream->ssl, SSL_OP_NO_RENEGOTIATION);
+    assert_int_equal(SSL_renegotiate(c.stream->ssl), 1);
+    SSL_do_handshake(c.stream->ssl);
+    assert_true(buf_length(&c.to_peer) > 0);
+    assert_int_equal(receive(&s, &c, bytes, sizeof bytes, &n), TLS_AGAIN);
+    assert_int_equal(tls_stream_write(s.stream, SV("still here"), &s.failure),
+                     TLS_OK);
+    end_fini(&c);
+    end_fini(&s);
+    tls_context_unref(cc);
+    tls_context_unref(sc);
+}
+
+/* Changes of the traffic key are followed, also many of them. */
+static void
+check_key_update(void **state)
+{
+    struct tls_profile profile = profile_of(TLS_BIT_TLS13);
+    struct tls_context *cc = client_of(&profile, NULL);
+    struct tls_context *sc = server_of(&profile, &ec, 1, "x");
+    struct end c = {0}, s = {0};
+    char bytes[64];
+    size_t n;
+
+    (void)state;
+    connect_ends(&c, cc, &s, sc, "", NULL);
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(
+            SSL_key_update(c.stream->ssl, SSL_KEY_UPDATE_REQUESTED), 1);
+        assert_int_equal(tls_stream_write(c.stream, SV("up"), &c.failure),
+                         TLS_OK);
+        assert_int_equal(receive(&s, &c, bytes, sizeof bytes, &n), TLS_AGAIN);
+        assert_int_equal(n, 2);
+        assert_int_equal(tls_stream_write(s.stream, SV("down"), &s.failure),
+                         TLS_OK);
+        assert_int_equal(receive(&c, &s, bytes, sizeof bytes, &n), TLS_AGAIN);
+        assert_int_equal(n, 4);
+    }
+    end_fini(&c);
+    end_fini(&s);
+    tls_context_unref(cc);
+    tls_context_unref(sc);
+}
+
 static void
 check_names(void **state)
 {
@@ -675,6 +786,10 @@ main(void)
         cmocka_unit_test(check_certificate_files),
         cmocka_unit_test(check_verify),
         cmocka_unit_test(check_garbage),
+        cmocka_unit_test(check_ciphers),
+        cmocka_unit_test(check_short_keys),
+        cmocka_unit_test(check_no_renegotiation),
+        cmocka_unit_test(check_key_update),
         {"resumption 1.0", check_resumption, NULL, NULL, &v10},
         {"resumption 1.2", check_resumption, NULL, NULL, &v12},
         {"resumption 1.3", check_resumption, NULL, NULL, &v13},
