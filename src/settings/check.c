@@ -213,6 +213,26 @@ check_certificates(const struct checker *c)
     return true;
 }
 
+/* The last word has the code that will use the profile: it leaves out more
+ * than the library does, so a list may be empty for it.  It reads the system's
+ * trust store, hence only with files. */
+static bool
+check_contexts(const struct checker *c)
+{
+    for (size_t i = 0; i < c->settings->tls_profile_count; i++) {
+        const struct tls_profile_settings *profile =
+            &c->settings->tls_profiles[i];
+        struct err why;
+        struct tls_context *context =
+            tls_context_new_client(&profile->profile, NULL, NULL, &why);
+
+        if (context == NULL)
+            return REFUSE(c, tls_profile_table, profile, NULL, "%s", why.text);
+        tls_context_unref(context);
+    }
+    return true;
+}
+
 bool
 settings_check(struct settings *settings, const struct conf_doc *doc,
                struct arena *arena, bool check_files, struct err *err)
@@ -222,5 +242,5 @@ settings_check(struct settings *settings, const struct conf_doc *doc,
     set_node_defaults(settings, arena);
     return check_listeners(&c) && check_bounces(&c) && check_spool(&c) &&
            settings_check_profiles(settings, doc, err) &&
-           (!check_files || check_certificates(&c));
+           (!check_files || (check_certificates(&c) && check_contexts(&c)));
 }

@@ -389,6 +389,22 @@ test_missing_certificate(void **state)
                         "chain file /etc/w/mx.pem: No such file or directory");
 }
 
+/* What only the user of the profile refuses. */
+static void
+test_unusable_profile(void **state)
+{
+    const struct settings_options options = {.check_files = true};
+    struct err err;
+
+    (void)state;
+    assert_null(settings_load(
+        SV("tls_profiles: {p: {ciphers: aNULL}}\n"
+           "listeners: {In: {type: private, address: \"127.0.0.1:25\","
+           " relay_for: [127.0.0.0/8]}}\n"),
+        "t.yaml", &options, &err));
+    assert_memory_equal(err.text, "t.yaml:1:16: tls_profiles.p: ", 29);
+}
+
 int
 main(void)
 {
@@ -406,6 +422,7 @@ main(void)
         cmocka_unit_test(test_references),
         cmocka_unit_test(test_missing_file),
         cmocka_unit_test(test_missing_certificate),
+        cmocka_unit_test(test_unusable_profile),
     };
 
     return cmocka_run_group_tests_name("settings", tests, NULL, NULL);
