@@ -52,6 +52,8 @@ names_entry(const struct conf_scope *scope, struct sv text, char **kept,
 {
     if (!sv_is_nocase(text, "default"))
         return names_domain(scope, text, kept, err);
+    if (!sv_is(text, "default"))
+        return refuse(text, "a domain; for all others write \"default\"", err);
     *kept = arena_cstr(scope->arena, SV("default"));
     return true;
 }

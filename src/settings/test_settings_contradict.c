@@ -106,6 +106,12 @@ static const struct row rows[] = {
      "routes: {\"a b\": mx}\n",
      "t.yaml:2:10: routes: \"a b\" is not a domain such as example.org or "
      ".example.org"},
+    {"default in capitals",
+     "listeners: {In: {type: private, address: \"127.0.0.1:25\", relay_for: "
+     "127.0.0.0/8}}\n"
+     "destinations: {Default: {}}\n",
+     "t.yaml:2:16: destinations: \"Default\" is not a domain; for all others "
+     "write \"default\""},
     {"route twice",
      "listeners: {In: {type: private, address: \"127.0.0.1:25\", relay_for: "
      "127.0.0.0/8}}\n"
