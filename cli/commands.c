@@ -1,7 +1,8 @@
 /* The table of commands: what exists, and what help says of it. */
 #include "cli.h"
+#include "queue.h"
 
-#define QUEUE_IDS "--all | ID…"
+#define QUEUE_SELECTION "--all | " QUEUE_FILTERS " | ID…"
 
 const struct cli_command cli_commands[] = {
     {"run", "", "Runs the gateway in the foreground.",
@@ -23,20 +24,28 @@ const struct cli_command cli_commands[] = {
      run_stop, false},
     {"alerts", "[--json]", "Lists the conditions that need an administrator.",
      NULL, run_alerts, false},
-    {"queue list", "[--json] [--limit N] [--domain DOMAIN] [--from ADDRESS]",
+    {"queue list", "[--json] [--limit N] " QUEUE_FILTERS,
      "Lists the messages that wait, with the reason of the last attempt.",
-     "One line for each recipient that is not final.", run_queue_list, false},
+     "One line for each recipient that is not final; with `--json` an array of "
+     "messages. States are `ready`, `active`, `waiting` and `held`.",
+     run_queue_list, false},
     {"queue show", "[--json] ID", "Shows one message with all its recipients.",
      NULL, run_queue_show, false},
-    {"queue retry", QUEUE_IDS, "Tries messages again at once.", NULL,
-     run_queue_action, false},
-    {"queue hold", QUEUE_IDS, "Keeps messages from being delivered.", NULL,
-     run_queue_action, false},
-    {"queue release", QUEUE_IDS, "Gives held messages free.", NULL,
-     run_queue_action, false},
-    {"queue delete", QUEUE_IDS, "Removes messages without a report.",
-     "The sender of a message is not told. There is no way back.",
-     run_queue_action, false},
+    {"queue retry", "--all | --destination DOMAIN | ID…",
+     "Tries messages again at once.",
+     "With `--all` or a destination, what was learnt of failing destinations "
+     "is "
+     "forgotten.",
+     run_queue_retry, false},
+    {"queue hold", QUEUE_SELECTION, "Keeps messages from being delivered.",
+     NULL, run_queue_deed, false},
+    {"queue release", QUEUE_SELECTION, "Gives held messages free.", NULL,
+     run_queue_deed, false},
+    {"queue delete", "[--notify] " QUEUE_SELECTION, "Removes messages.",
+     "There is no way back. The sender of a message is told only with "
+     "`--notify`. What is being delivered at this moment may still get "
+     "through.",
+     run_queue_deed, false},
     {"queue stats", "[--json]", "Counts messages by state.", NULL,
      run_queue_stats, false},
     {"queue destinations", "[--json]", "Lists destinations with their work.",

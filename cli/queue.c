@@ -1,10 +1,9 @@
 /* queue …: calls of the sender, shown as tables or as it gave them. */
 #include "cli.h"
 
+#include "queue.h"
 #include "text_table.h"
 #include <inttypes.h>
-#include <limits.h>
-#include <time.h>
 
 static int64_t
 number(const json_t *object, const char *key)
@@ -20,9 +19,8 @@ text(const json_t *object, const char *key)
     return value != NULL ? value : "";
 }
 
-/* "queue retry" calls "queue.retry". */
-static void
-method_of(const struct cli *cli, char *method, size_t size)
+void
+queue_method(const struct cli *cli, char *method, size_t size)
 {
     snprintf(method, size, "%s", cli->command->name);
     for (char *c = method; *c != '\0'; c++)
@@ -30,72 +28,117 @@ method_of(const struct cli *cli, char *method, size_t size)
             *c = '.';
 }
 
+json_t *
+queue_filters(struct cli *cli)
+{
+    static const struct {
+        const char *option, *key;
+    } filters[] = {{"--sender", "sender"},
+                   {"--recipient", "recipient"},
+                   {"--destination", "destination"},
+                   {"--state", "state"}};
+    json_t *params = json_object();
+
+    for (size_t i = 0; i < COUNT_OF(filters); i++) {
+        const char *value = cli_value(cli, filters[i].option);
+
+        if (value != NULL)
+            json_object_set_new(params, filters[i].key, json_string(value));
+    }
+    return params;
+}
+
+/* A JSON array, an element a line, printed as the elements come. */
+struct json_list {
+    size_t count;
+};
+
 static void
 on_json_item(void *arg, const json_t *item)
 {
-    (void)arg;
-    cli_print_json(item);
+    struct json_list *list = arg;
+
+    puts(list->count++ == 0 ? "[" : ",");
+    json_dumpf(item, stdout, JSON_COMPACT);
 }
 
-/* Items as JSON lines, and the result when it says something. */
 static int
 call_json(struct cli *cli, json_t *params)
 {
+    struct json_list list = {0};
     char method[64];
     json_t *result;
 
-    method_of(cli, method, sizeof method);
-    if (!cli_call(cli, method, params, on_json_item, NULL, &result))
+    queue_method(cli, method, sizeof method);
+    if (!cli_call(cli, method, params, on_json_item, &list, &result))
         return CLI_FAILED;
-    if (json_is_object(result) && json_object_size(result) > 0)
-        cli_print_json(result);
+    puts(list.count == 0 ? "[]" : "\n]");
     json_decref(result);
     return CLI_OK;
 }
 
 static int
 call_table(struct cli *cli, json_t *params, const struct text_column *columns,
-           size_t count, void (*on_item)(void *arg, const json_t *item),
-           json_t **result)
+           size_t count, void (*on_item)(void *arg, const json_t *item))
 {
     struct text_table table;
     char method[64];
+    json_t *result;
     bool ok;
 
-    method_of(cli, method, sizeof method);
+    queue_method(cli, method, sizeof method);
     text_table_init(&table, columns, count);
-    ok = cli_call(cli, method, params, on_item, &table, result);
+    ok = cli_call(cli, method, params, on_item, &table, &result);
     text_table_fini(&table);
+    json_decref(result);
     return ok ? CLI_OK : CLI_FAILED;
 }
 
+/* Why it did not work the last time, as one text: "required-tls: 454 4.7.0
+ * TLS not available (mx.example.org)". */
+static const char *
+reason_text(const json_t *failure, char *room, size_t size)
+{
+    const char *why = text(failure, "reason"), *said = text(failure, "text"),
+               *host = text(failure, "host"), *stage = text(failure, "stage");
+    char code[TEXT_SIZE] = "";
+
+    if (failure == NULL)
+        return "";
+    if (number(failure, "code") != 0)
+        snprintf(code, sizeof code, "%" PRId64 " ", number(failure, "code"));
+    snprintf(room, size, "%s%s%s%s%s%s%s%s%s", stage, stage[0] ? ": " : "", why,
+             why[0] && (code[0] || said[0]) ? ": " : "", code, said,
+             host[0] ? " (" : "", host, host[0] ? ")" : "");
+    return room;
+}
+
 static const struct text_column list_columns[] = {
-    {"QUEUE-ID", false}, {"AGE", true},           {"SIZE", true},
-    {"FROM", false},     {"TO", false},           {"STATE", false},
-    {"NEXT", true},      {"LAST ATTEMPT", false},
+    {"QUEUE-ID", false}, {"AGE", true},  {"SIZE", true},
+    {"FROM", false},     {"TO", false},  {"STATE", false},
+    {"TRIES", true},     {"NEXT", true}, {"LAST ATTEMPT", false},
 };
 
-/* What is known of one recipient of a message. */
 static void
 list_recipient(struct text_table *table, const json_t *message,
-               const json_t *recipient)
+               const json_t *to)
 {
-    char age[TEXT_SIZE], size[TEXT_SIZE], next[TEXT_SIZE] = "-";
-    int64_t now = (int64_t)time(NULL), due = number(recipient, "next");
-    const char *from = text(message, "from");
+    char age[TEXT_SIZE], size[TEXT_SIZE], tries[TEXT_SIZE], next[TEXT_SIZE];
+    char reason[1024];
+    const char *sender = text(message, "sender");
     const char *cells[] = {
         text(message, "id"),
-        text_of_seconds(now - number(message, "arrived"), age),
+        text_of_age(text(message, "arrived"), age),
         text_of_bytes((uint64_t)number(message, "size"), size),
-        from[0] != '\0' ? from : "<>",
-        text(recipient, "address"),
-        text(recipient, "state"),
-        next,
-        text(recipient, "reason"),
+        sender[0] != '\0' ? sender : "<>",
+        text(to, "address"),
+        text(to, "state"),
+        tries,
+        text_of_wait(text(to, "next_attempt"), next),
+        reason_text(json_object_get(to, "last_attempt"), reason, sizeof reason),
     };
 
-    if (due > 0)
-        text_of_seconds(due - now, next);
+    snprintf(tries, sizeof tries, "%" PRId64, number(to, "attempts"));
     text_table_row(table, cells);
 }
 
@@ -114,11 +157,8 @@ run_queue_list(struct cli *cli)
 {
     bool json = cli_flag(cli, "--json");
     const char *limit = cli_value(cli, "--limit");
-    const char *domain = cli_value(cli, "--domain");
-    const char *from = cli_value(cli, "--from");
-    json_t *params = json_object(), *result;
-    uint32_t most;
-    int status;
+    json_t *params = queue_filters(cli);
+    uint32_t most = 0; /* all */
 
     if (limit != NULL && !sv_to_u32(sv_of(limit), &most)) {
         json_decref(params);
@@ -128,20 +168,30 @@ run_queue_list(struct cli *cli)
         json_decref(params);
         return CLI_USAGE;
     }
-    if (limit != NULL)
-        json_object_set_new(params, "limit", json_integer(most));
-    if (domain != NULL)
-        json_object_set_new(params, "domain", json_string(domain));
-    if (from != NULL)
-        json_object_set_new(params, "from", json_string(from));
+    json_object_set_new(params, "limit", json_integer(most));
     if (json)
         return call_json(cli, params);
-    status = call_table(cli, params, list_columns, COUNT_OF(list_columns),
-                        on_list_item, &result);
-    json_decref(result);
-    return status;
+    return call_table(cli, params, list_columns, COUNT_OF(list_columns),
+                      on_list_item);
 }
 
+static void
+print_value(const json_t *value)
+{
+    char *plain;
+
+    if (json_is_string(value)) {
+        plain = text_printable(json_string_value(value));
+        puts(plain);
+        mem_free(plain);
+    } else {
+        plain = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+        puts(plain);
+        free(plain);
+    }
+}
+
+/* Every value on a line of its own, what is inside further to the right. */
 static void
 print_members(const json_t *object, int indent)
 {
@@ -150,18 +200,15 @@ print_members(const json_t *object, int indent)
 
     json_object_foreach((json_t *)(uintptr_t)object, key, value)
     {
-        char *plain;
-
-        if (json_is_array(value) || json_is_object(value))
+        if (json_is_array(value) || json_is_null(value))
             continue;
-        printf("%*s%-14s ", indent, "", key);
-        if (json_is_string(value)) {
-            puts(json_string_value(value));
-            continue;
+        if (json_is_object(value)) {
+            printf("%*s%s\n", indent, "", key);
+            print_members(value, indent + 2);
+        } else {
+            printf("%*s%-*s ", indent, "", 22 - indent, key);
+            print_value(value);
         }
-        plain = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
-        puts(plain != NULL ? plain : "");
-        free(plain);
     }
 }
 
@@ -179,94 +226,72 @@ print_message(const json_t *message)
     }
 }
 
-int
-run_queue_show(struct cli *cli)
+static int
+show(struct cli *cli, const char *method, json_t *params, bool json,
+     void (*print)(const json_t *value))
 {
-    bool json = cli_flag(cli, "--json");
     json_t *result;
 
-    if (!cli_operands(cli, 1, 1))
-        return CLI_USAGE;
-    if (!cli_call(cli, "queue.show", json_pack("{s:s}", "id", cli->argv[0]),
-                  NULL, NULL, &result))
+    if (!cli_call(cli, method, params, NULL, NULL, &result))
         return CLI_FAILED;
     if (json)
         cli_print_json(result);
     else
-        print_message(result);
+        print(result);
     json_decref(result);
     return CLI_OK;
-}
-
-static json_t *
-ids_of(struct cli *cli, bool all)
-{
-    json_t *params = json_object(), *ids = json_array();
-
-    if (all) {
-        json_object_set_new(params, "all", json_true());
-        json_decref(ids);
-        return params;
-    }
-    for (int i = 0; i < cli->argc; i++)
-        json_array_append_new(ids, json_string(cli->argv[i]));
-    json_object_set_new(params, "ids", ids);
-    return params;
 }
 
 int
-run_queue_action(struct cli *cli)
+run_queue_show(struct cli *cli)
 {
-    bool all = cli_flag(cli, "--all");
-    char method[64];
-    json_t *result;
+    bool json = cli_flag(cli, "--json");
 
-    if (!cli_operands(cli, all ? 0 : 1, all ? 0 : INT_MAX))
+    if (!cli_operands(cli, 1, 1))
         return CLI_USAGE;
-    method_of(cli, method, sizeof method);
-    if (!cli_call(cli, method, ids_of(cli, all), NULL, NULL, &result))
-        return CLI_FAILED;
-    printf("%" PRId64 " messages\n", number(result, "messages"));
-    json_decref(result);
-    return CLI_OK;
+    return show(cli, "queue.show", json_pack("{s:s}", "id", cli->argv[0]), json,
+                print_message);
+}
+
+static void
+print_stats(const json_t *stats)
+{
+    print_members(stats, 0);
 }
 
 int
 run_queue_stats(struct cli *cli)
 {
     bool json = cli_flag(cli, "--json");
-    json_t *result;
 
     if (!cli_operands(cli, 0, 0))
         return CLI_USAGE;
-    if (!cli_call(cli, "queue.stats", NULL, NULL, NULL, &result))
-        return CLI_FAILED;
-    if (json)
-        cli_print_json(result);
-    else
-        print_members(result, 0);
-    json_decref(result);
-    return CLI_OK;
+    return show(cli, "queue.stats", NULL, json, print_stats);
 }
 
 static const struct text_column destination_columns[] = {
     {"DESTINATION", false}, {"SESSIONS", true}, {"READY", true},
-    {"ACTIVE", true},       {"WAITING", true},  {"LAST FAILURE", false},
+    {"ACTIVE", true},       {"WAITING", true},  {"HELD", true},
+    {"FAILURES", true},     {"NEXT", true},     {"LAST FAILURE", false},
 };
 
 static void
 on_destination(void *table, const json_t *row)
 {
-    char sessions[TEXT_SIZE], ready[TEXT_SIZE], active[TEXT_SIZE],
-        waiting[TEXT_SIZE];
-    const char *cells[] = {
-        text(row, "destination"), sessions, ready, active, waiting,
-        text(row, "reason")};
+    static const char *const keys[] = {"sessions", "ready", "active",
+                                       "waiting",  "held",  "failures"};
+    char numbers[COUNT_OF(keys)][TEXT_SIZE], next[TEXT_SIZE], reason[1024];
+    const char *cells[COUNT_OF(destination_columns)];
+    size_t n = 0;
 
-    snprintf(sessions, sizeof sessions, "%" PRId64, number(row, "sessions"));
-    snprintf(ready, sizeof ready, "%" PRId64, number(row, "ready"));
-    snprintf(active, sizeof active, "%" PRId64, number(row, "active"));
-    snprintf(waiting, sizeof waiting, "%" PRId64, number(row, "waiting"));
+    cells[n++] = text(row, "destination");
+    for (size_t i = 0; i < COUNT_OF(keys); i++) {
+        snprintf(numbers[i], TEXT_SIZE, "%" PRId64, number(row, keys[i]));
+        cells[n++] = numbers[i];
+    }
+    cells[n++] = text_of_wait(text(row, "next_try"), next);
+    cells[n++] = reason_text(json_object_get(row, "last_failure"), reason,
+                             sizeof reason);
     text_table_row(table, cells);
 }
 
@@ -274,15 +299,11 @@ int
 run_queue_destinations(struct cli *cli)
 {
     bool json = cli_flag(cli, "--json");
-    json_t *result;
-    int status;
 
     if (!cli_operands(cli, 0, 0))
         return CLI_USAGE;
     if (json)
         return call_json(cli, NULL);
-    status = call_table(cli, NULL, destination_columns,
-                        COUNT_OF(destination_columns), on_destination, &result);
-    json_decref(result);
-    return status;
+    return call_table(cli, NULL, destination_columns,
+                      COUNT_OF(destination_columns), on_destination);
 }

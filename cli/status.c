@@ -69,6 +69,36 @@ print_alerts(const json_t *alerts)
     text_table_fini(&table);
 }
 
+static void
+print_listeners(const json_t *listeners)
+{
+    static const struct text_column columns[] = {
+        {"LISTENER", false},   {"ADDRESS", false},  {"OPEN", true},
+        {"CONNECTIONS", true}, {"THROTTLED", true}, {"ACCEPTED", true},
+        {"REFUSED", true},     {"TLS-OK", true},    {"TLS-FAILED", true}};
+    static const char *const keys[] = {"open",      "connections", "throttled",
+                                       "accepted",  "refused",     "tls_ok",
+                                       "tls_failed"};
+    struct text_table table;
+    const json_t *row;
+    size_t i;
+
+    text_table_init(&table, columns, COUNT_OF(columns));
+    json_array_foreach(listeners, i, row)
+    {
+        char numbers[COUNT_OF(keys)][TEXT_SIZE];
+        const char *cells[COUNT_OF(columns)] = {text(row, "name"),
+                                                text(row, "address")};
+
+        for (size_t k = 0; k < COUNT_OF(keys); k++) {
+            snprintf(numbers[k], TEXT_SIZE, "%" PRId64, number(row, keys[k]));
+            cells[2 + k] = numbers[k];
+        }
+        text_table_row(&table, cells);
+    }
+    text_table_fini(&table);
+}
+
 /* "receiver  sessions=3 accepted=17": every number and text of one level, as
  * the process named them. */
 static void
@@ -102,6 +132,9 @@ print_status(const json_t *status)
     printf("configuration %s, revision %" PRId64 "\n\n", text(status, "config"),
            number(status, "revision"));
     print_processes(json_object_get(status, "processes"));
+    putchar('\n');
+    print_listeners(
+        json_object_get(json_object_get(status, "receiver"), "listeners"));
     putchar('\n');
     print_facts("receiver", json_object_get(status, "receiver"));
     print_facts("queue", json_object_get(status, "queue"));

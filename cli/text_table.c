@@ -1,6 +1,7 @@
 #include "text_table.h"
 
 #include <inttypes.h>
+#include <time.h>
 
 void
 text_table_init(struct text_table *table, const struct text_column *columns,
@@ -61,9 +62,8 @@ start(struct text_table *table)
     table->started = true;
 }
 
-/* What a peer wrote must not move the cursor of a terminal. */
-static char *
-printable(const char *text)
+char *
+text_printable(const char *text)
 {
     char *copy = mem_strdup(text != NULL ? text : "");
 
@@ -79,7 +79,7 @@ text_table_row(struct text_table *table, const char *const *cells)
     char *copies[TEXT_TABLE_COLUMNS];
 
     for (size_t i = 0; i < table->count; i++)
-        copies[i] = printable(cells[i]);
+        copies[i] = text_printable(cells[i]);
     if (table->started) {
         print_row(table, (const char *const *)copies);
         for (size_t i = 0; i < table->count; i++)
@@ -143,4 +143,31 @@ text_of_seconds(int64_t seconds, char *room)
         snprintf(room, TEXT_SIZE, "%" PRId64 "d%02" PRId64 "h", s / 86400,
                  s / 3600 % 24);
     return room;
+}
+
+/* "2026-03-01T12:00:00Z"; 0 where there is none. */
+static int64_t
+date_seconds(const char *date)
+{
+    struct tm parts = {0};
+
+    if (strptime(date, "%Y-%m-%dT%H:%M:%S", &parts) == NULL)
+        return 0;
+    return timegm(&parts);
+}
+
+const char *
+text_of_age(const char *date, char *room)
+{
+    int64_t at = date_seconds(date);
+
+    return at == 0 ? "-" : text_of_seconds((int64_t)time(NULL) - at, room);
+}
+
+const char *
+text_of_wait(const char *date, char *room)
+{
+    int64_t at = date_seconds(date);
+
+    return at == 0 ? "-" : text_of_seconds(at - (int64_t)time(NULL), room);
 }

@@ -32,4 +32,10 @@ void text_table_fini(struct text_table *table); /* prints what is left */
 #define TEXT_SIZE 32 /* room for the texts below */
 const char *text_of_bytes(uint64_t bytes, char *room);    /* "1.5M" */
 const char *text_of_seconds(int64_t seconds, char *room); /* "3h12m" */
+/* Of a date as the gateway prints it; "-" where there is none. */
+const char *text_of_age(const char *date, char *room);
+const char *text_of_wait(const char *date, char *room);
+/* A copy on the heap without control characters: what a peer wrote must not
+ * move the cursor of a terminal. */
+char *text_printable(const char *text);
 #endif

@@ -125,6 +125,16 @@ describe_spool(struct status *status, const struct settings *settings)
     return object;
 }
 
+static bool
+all_ready(const struct supervisor_link *link)
+{
+    bool ready = link->process_count > 0;
+
+    for (size_t i = 0; i < link->process_count; i++)
+        ready = ready && link->processes[i].state == LINK_READY;
+    return ready;
+}
+
 static json_t *
 describe_self(struct status *status, const struct settings *settings)
 {
@@ -138,6 +148,7 @@ describe_self(struct status *status, const struct settings *settings)
     json_object_set_new(object, "started", json_integer(link->started));
     json_object_set_new(object, "uptime",
                         json_integer(clock_wall_s() - link->started));
+    json_object_set_new(object, "ready", json_boolean(all_ready(link)));
     json_object_set_new(object, "processes", describe_processes(link));
     json_object_set_new(object, "alerts", status_alerts(link));
     json_object_set_new(object, "spool", describe_spool(status, settings));
