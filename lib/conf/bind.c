@@ -22,13 +22,14 @@ bool
 conf_bind_refuse(struct conf_binder *b, const struct conf_node *node,
                  const struct conf_step *step, const char *fmt, ...)
 {
-    char text[sizeof b->err->text];
+    struct buf text = {0};
     va_list args;
 
     va_start(args, fmt);
-    vsnprintf(text, sizeof text, fmt, args);
+    buf_vprintf(&text, fmt, args);
     va_end(args);
-    err_set(b->err, "%s", text);
+    err_set(b->err, "%s", buf_cstr(&text));
+    buf_fini(&text);
     return conf_bind_fail(b, node->at, step);
 }
 
