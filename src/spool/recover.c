@@ -106,6 +106,16 @@ acknowledged_end(const struct spool *spool, enum spool_journal journal,
     return spool_place_segment(end) == segment ? spool_place_offset(end) : 0;
 }
 
+/* A segment without records is given back; what its header says about the one
+ * before must then stand in the next. */
+static void
+pass_over_empty(const struct segment_header *header, struct recovered *found)
+{
+    found->empty = header->number;
+    found->last = header->previous;
+    found->end = header->previous_end;
+}
+
 static bool
 walk_segment(struct spool *spool, int fd, const struct segment_header *header,
              struct wanted *bodies, struct recovered *found, struct err *err)
@@ -138,6 +148,8 @@ walk_segment(struct spool *spool, int fd, const struct segment_header *header,
               });
     bool ok = walk_records(&walk, err);
     scan_fini(&walk.scan);
+    if (ok && found->end == SEGMENT_START)
+        pass_over_empty(header, found);
     return ok;
 }
 
@@ -276,10 +288,9 @@ recover_journal(struct spool *spool, enum spool_journal journal,
     ok = recover_last(spool, journal, &list, &bodies, found, err);
     if (ok && list.count > 0)
         found->highest = list.numbers[list.count - 1];
-    if (ok && found->last == found->highest && found->end == SEGMENT_START)
-        found->empty = found->last;
     if (ok)
-        sweep_bodies(spool, journal, &list, &bodies, found->last);
+        sweep_bodies(spool, journal, &list, &bodies,
+                     found->empty != 0 ? found->empty : found->last);
     segment_list_fini(&list);
     mem_free(bodies.numbers);
     return ok;

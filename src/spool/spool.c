@@ -114,6 +114,8 @@ spool_close(struct spool *spool)
         close_fd(spool->journal_dir[i]);
     }
     close_fd(spool->keep_dir);
+    if (spool->lock != -1) /* also where a child has inherited it */
+        flock(spool->lock, LOCK_UN);
     close_fd(spool->lock);
     close_fd(spool->dir);
     mem_free(spool->path);

@@ -1,3 +1,6 @@
+/* Both names of each call are defined below; the headers must not turn one
+ * into the other.  (off_t has 64 bits all the same where we test.) */
+#undef _FILE_OFFSET_BITS
 #include "crash/faultfs.h"
 #include <errno.h>
 #include <fcntl.h>
