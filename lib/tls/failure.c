@@ -130,7 +130,9 @@ void
 err_library(struct err *err, const char *fmt, ...)
 {
     char what[256];
-    const char *reason = ERR_reason_error_string(ERR_peek_error());
+    unsigned long code = ERR_peek_error();
+    const char *reason = ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code))
+                                                : ERR_reason_error_string(code);
     va_list args;
 
     va_start(args, fmt);

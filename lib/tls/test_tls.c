@@ -762,6 +762,24 @@ check_key_update(void **state)
 }
 
 static void
+check_trust_errors(void **state)
+{
+    struct tls_profile profile = profile_of(TLS_BIT_TLS13);
+    struct err err = {0};
+
+    (void)state;
+    assert_null(
+        tls_context_new_client(&profile, NULL, "/nonexistent/ca.pem", &err));
+    assert_string_equal(err.text, "trusted certificates in "
+                                  "/nonexistent/ca.pem: "
+                                  "No such file or directory");
+    assert_null(tls_context_new_client(&profile, NULL, ec.key, &err));
+    assert_non_null(strstr(err.text, "trusted certificates in "));
+    assert_null(tls_context_new_server(&profile, NULL, 0, SV("x"), &err));
+    assert_non_null(strstr(err.text, "at least one certificate"));
+}
+
+static void
 check_names(void **state)
 {
     struct tls_failure failure;
@@ -785,6 +803,7 @@ main(void)
         cmocka_unit_test(check_names),
         cmocka_unit_test(check_certificate_files),
         cmocka_unit_test(check_verify),
+        cmocka_unit_test(check_trust_errors),
         cmocka_unit_test(check_garbage),
         cmocka_unit_test(check_ciphers),
         cmocka_unit_test(check_short_keys),
