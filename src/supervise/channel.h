@@ -12,6 +12,7 @@
  *     ── PREPARE ──────────────────────────▶  starts, or checks the candidate
  *     ◀───────────────── READY or REFUSED ──
  *     ── COMMIT or ABANDON ────────────────▶  (not after a start)
+ *     ◀──────────────────────── COMMITTED ──
  */
 #ifndef SUPERVISE_CHANNEL_H
 #define SUPERVISE_CHANNEL_H
@@ -41,9 +42,10 @@ enum channel_type {
     CHANNEL_RELOADED, /* flag: done; number: revision; text; to the
                        * controller */
     /* From the process. */
-    CHANNEL_READY,   /* number: revision */
-    CHANNEL_REFUSED, /* number: revision; text */
-    CHANNEL_RELOAD,  /* the controller asks */
+    CHANNEL_READY,     /* number: revision */
+    CHANNEL_REFUSED,   /* number: revision; text */
+    CHANNEL_COMMITTED, /* number: revision: it is in force here */
+    CHANNEL_RELOAD,    /* the controller asks */
     /* Both ways. */
     CHANNEL_ALERT, /* flag: raised; name: key; text; source; values[0]: since */
     CHANNEL_TYPES

@@ -158,6 +158,7 @@ on_message(struct child_process *child, const struct channel_message *message,
         break;
     case CHANNEL_READY:
     case CHANNEL_REFUSED:
+    case CHANNEL_COMMITTED:
     case CHANNEL_RELOAD:
     case CHANNEL_TYPES:
         break; /* ours to send */

@@ -369,6 +369,9 @@ on_message(struct supervisor *s, struct child *child,
     case CHANNEL_REFUSED:
         on_refused(s, child, message);
         break;
+    case CHANNEL_COMMITTED:
+        reload_committed(s, child, message->number);
+        break;
     case CHANNEL_RELOAD:
         if (child->controls)
             reload_request(s, RELOAD_BY_CONTROLLER);

@@ -180,10 +180,11 @@ void
 child_on_commit(struct child_process *child)
 {
     struct child_revision old = child->current;
+    struct channel_message answer = {.type = CHANNEL_COMMITTED};
     struct err err;
 
     if (!child->prepared)
-        return;
+        return; /* it is draining */
     child->prepared = false;
     child->service->commit(child->self);
     child->current = child->candidate;
@@ -192,6 +193,8 @@ child_on_commit(struct child_process *child)
     if (!use_log(child, child->current.settings, &err))
         log_event(NULL, LOG_ERROR, "service.log_failed",
                   LOG_STR("reason", err.text));
+    answer.number = child->current.number;
+    child_tell(child, &answer);
 }
 
 void

@@ -1,6 +1,7 @@
 /* A reload: one transaction over all processes.
  *
- *   wanted ──nobody is starting──▶ active ──all READY──▶ committed
+ *   wanted ──nobody is starting──▶ active ──all READY──▶ committing ──▶ done
+ *                                    │                  all COMMITTED
  *                                    └─ REFUSED, death, time ─▶ abandoned
  *
  * A process that is down takes no part: it starts with what is in force then,
@@ -41,11 +42,20 @@ tell_result(struct supervisor *s, bool ok, uint64_t number, const char *text)
 static void
 reload_end(struct supervisor *s, bool ok, uint64_t number, const char *text)
 {
-    s->reload.active = false;
+    s->reload.active = s->reload.committing = false;
     for (size_t i = 0; i < CHILDREN; i++)
         s->children[i].asked = false;
     tell_result(s, ok, number, text);
     s->reload.by = 0;
+}
+
+static bool
+answers_missing(const struct supervisor *s)
+{
+    for (size_t i = 0; i < CHILDREN; i++)
+        if (s->children[i].asked)
+            return true;
+    return false;
 }
 
 static void
@@ -78,39 +88,55 @@ start_soon(struct supervisor *s)
     }
 }
 
+/* The candidate's settings and sockets become ours. */
 static void
-reload_commit(struct supervisor *s)
+take_candidate(struct supervisor *s)
 {
     struct revision *candidate = &s->reload.candidate;
     struct revision old = s->revision;
-    struct err err;
 
-    send_all_ready(s, CHANNEL_COMMIT, candidate->number);
     listen_set_replace(&old.listeners, &candidate->listeners);
     s->revision = *candidate;
     s->revision.listeners = old.listeners;
     old.listeners = (struct listen_set){0};
     *candidate = (struct revision){.text_fd = -1};
-    if (!revision_open_log(s, s->revision.settings, &err))
-        log_event(NULL, LOG_ERROR, "supervisor.log_failed",
-                  LOG_STR("reason", err.text));
-    if (s->revision.settings->loops != 0 &&
-        s->revision.settings->loops != s->loops)
-        log_event(NULL, LOG_WARNING, "supervisor.needs_restart",
-                  LOG_STR("setting", "loops"), LOG_U64("in_use", s->loops),
-                  LOG_U64("configured", s->revision.settings->loops));
     revision_close(&old);
-    start_soon(s);
-    reload_end(s, true, s->revision.number, "");
 }
 
-static bool
-answers_missing(const struct supervisor *s)
+static void
+use_settings(struct supervisor *s)
 {
+    const struct settings *settings = s->revision.settings;
+    struct err err;
+
+    if (!revision_open_log(s, settings, &err))
+        log_event(NULL, LOG_ERROR, "supervisor.log_failed",
+                  LOG_STR("reason", err.text));
+    if (settings->loops != 0 && settings->loops != s->loops)
+        log_event(NULL, LOG_WARNING, "supervisor.needs_restart",
+                  LOG_STR("setting", "loops"), LOG_U64("in_use", s->loops),
+                  LOG_U64("configured", settings->loops));
+}
+
+static void
+end_if_committed(struct supervisor *s)
+{
+    if (!answers_missing(s))
+        reload_end(s, true, s->revision.number, "");
+}
+
+static void
+reload_commit(struct supervisor *s)
+{
+    send_all_ready(s, CHANNEL_COMMIT, s->reload.candidate.number);
+    take_candidate(s);
+    use_settings(s);
+    start_soon(s);
+    s->reload.committing = true;
+    s->reload.deadline = clock_mono_ms() + COMMIT_TIMEOUT;
     for (size_t i = 0; i < CHILDREN; i++)
-        if (s->children[i].asked)
-            return true;
-    return false;
+        s->children[i].asked = s->children[i].state == LINK_READY;
+    end_if_committed(s);
 }
 
 static void
@@ -158,8 +184,12 @@ reload_tick(struct supervisor *s, uint64_t now)
 {
     struct reload *reload = &s->reload;
 
-    if (reload->active && reload->deadline <= now)
-        reload_abandon(s, "not all processes answered in time");
+    if (reload->active && reload->deadline <= now) {
+        if (reload->committing)
+            reload_end(s, true, s->revision.number, "");
+        else
+            reload_abandon(s, "not all processes answered in time");
+    }
     if (!reload->active && reload->wanted != 0 && !s->drain.active &&
         !somebody_starts(s))
         reload_begin(s, now);
@@ -172,8 +202,8 @@ reload_answer(struct supervisor *s, struct child *child, uint64_t number,
 {
     char text[CHANNEL_REFUSAL_MAX];
 
-    if (!s->reload.active || number != s->reload.candidate.number ||
-        !child->asked)
+    if (!s->reload.active || s->reload.committing || !child->asked ||
+        number != s->reload.candidate.number)
         return; /* an answer that came too late */
     child->asked = false;
     if (refusal != NULL) {
@@ -185,6 +215,15 @@ reload_answer(struct supervisor *s, struct child *child, uint64_t number,
 }
 
 void
+reload_committed(struct supervisor *s, struct child *child, uint64_t number)
+{
+    if (!s->reload.committing || number != s->revision.number)
+        return;
+    child->asked = false;
+    end_if_committed(s);
+}
+
+void
 reload_child_died(struct supervisor *s, struct child *child)
 {
     char text[CHANNEL_REFUSAL_MAX];
@@ -192,6 +231,10 @@ reload_child_died(struct supervisor *s, struct child *child)
     if (!s->reload.active || !child->asked)
         return;
     child->asked = false;
+    if (s->reload.committing) { /* it starts with the new one */
+        end_if_committed(s);
+        return;
+    }
     snprintf(text, sizeof text,
              "the %s died while it prepared the new "
              "configuration",
@@ -203,6 +246,8 @@ void
 reload_cancel(struct supervisor *s)
 {
     s->reload.wanted = 0;
-    if (s->reload.active)
+    if (s->reload.committing)
+        reload_end(s, true, s->revision.number, "");
+    else if (s->reload.active)
         reload_abandon(s, "waxgate is being stopped");
 }

@@ -17,6 +17,7 @@ enum {
     SETTLED = 60000,         /* ms of life that make a child good again */
     START_TIMEOUT = 600000,  /* ms: recovery of a large spool takes a while */
     PREPARE_TIMEOUT = 60000, /* ms for all answers to a reload */
+    COMMIT_TIMEOUT = 20000,  /* ms for all to have put it in force */
     STOP_GRACE = 5000,       /* ms between "stop now" and SIGKILL */
 };
 
@@ -50,6 +51,7 @@ enum reload_by { RELOAD_BY_SIGNAL = 1, RELOAD_BY_CONTROLLER = 2 };
 
 struct reload {
     bool active;
+    bool committing; /* active, and nobody can refuse any more */
     unsigned wanted; /* enum reload_by: not begun yet */
     unsigned by;     /* who waits for the active one */
     struct revision candidate;
@@ -117,6 +119,8 @@ uint64_t reload_tick(struct supervisor *s, uint64_t now);
 /* refusal NULL: the child is ready for the revision. */
 void reload_answer(struct supervisor *s, struct child *child, uint64_t number,
                    const char *refusal);
+void reload_committed(struct supervisor *s, struct child *child,
+                      uint64_t number);
 void reload_child_died(struct supervisor *s, struct child *child);
 void reload_cancel(struct supervisor *s);
 
