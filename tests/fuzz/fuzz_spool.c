@@ -11,6 +11,7 @@
 #include "spool/ledger.h"
 #include "spool/segment.h"
 #include <fcntl.h>
+#include <ftw.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -22,14 +23,20 @@ enum { INPUT_MAX = 64 << 10, SEGMENT_BYTES = 256 << 10 };
 static char dir[64];
 static FILE *null;
 
+static int
+remove_entry(const char *path, const struct stat *st, int type,
+             struct FTW *walk)
+{
+    (void)st;
+    (void)type;
+    (void)walk;
+    return remove(path);
+}
+
 static void
 remove_all(void)
 {
-    char command[128];
-
-    snprintf(command, sizeof command, "rm -rf %s", dir);
-    if (system(command) != 0)
-        abort();
+    nftw(dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 static void
@@ -47,7 +54,9 @@ make_dirs(void)
     char path[128];
 
     if (dir[0] == '\0') {
-        memcpy(dir, "/tmp/fuzz-spool-XXXXXX", sizeof "/tmp/fuzz-spool-XXXXXX");
+        /* In memory where there is such a place: a run syncs often. */
+        snprintf(dir, sizeof dir, "%s/fuzz-spool-XXXXXX",
+                 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
         if (mkdtemp(dir) == NULL)
             abort();
         atexit(remove_all);
