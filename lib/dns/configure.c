@@ -12,7 +12,7 @@ static const struct option {
     {"msg-cache-size:", "16m"},         {"rrset-cache-size:", "32m"},
     {"do-not-query-localhost:", "no"}, /* a resolver of the same machine */
     {"unblock-lan-zones:", "yes"},     /* internal names are ordinary names */
-    {"local-zone:", "test. nodefault"},
+    {"local-zone:", "test. transparent"},
 };
 
 static bool

@@ -17,8 +17,13 @@ enum dns_state {
 const char *dns_state_name(enum dns_state state);
 
 enum dns_type {
-    DNS_A = 1, DNS_CNAME = 5, DNS_PTR = 12, DNS_MX = 15, DNS_TXT = 16,
-    DNS_AAAA = 28, DNS_TLSA = 52,
+    DNS_A = 1,
+    DNS_CNAME = 5,
+    DNS_PTR = 12,
+    DNS_MX = 15,
+    DNS_TXT = 16,
+    DNS_AAAA = 28,
+    DNS_TLSA = 52,
 };
 
 struct dns_record { /* rdata as on the wire; names in it are expanded by the
@@ -29,11 +34,11 @@ struct dns_record { /* rdata as on the wire; names in it are expanded by the
 
 struct dns_answer {
     enum dns_state state;
-    bool nxdomain;       /* with ABSENT: the name itself does not exist */
-    bool secure_denial;  /* with ABSENT: proven by DNSSEC */
-    char reason[160];    /* BOGUS, ERROR: the resolver's words */
-    char name[256];      /* canonical name after CNAMEs; no trailing dot */
-    uint32_t ttl;        /* seconds */
+    bool nxdomain;      /* with ABSENT: the name itself does not exist */
+    bool secure_denial; /* with ABSENT: proven by DNSSEC */
+    char reason[160];   /* BOGUS, ERROR: the resolver's words */
+    char name[256];     /* canonical name after CNAMEs; no trailing dot */
+    uint32_t ttl;       /* seconds */
     const struct dns_record *records; /* at most DNS_RECORDS_MAX */
     size_t record_count;
 };
@@ -49,9 +54,9 @@ struct dns_options {
     size_t stub_zone_count;
     uint64_t timeout_ms;
 };
-MUST_USE struct dns_resolver *dns_resolver_new(struct loop *loop,
-                                               const struct dns_options *options,
-                                               struct err *err);
+MUST_USE struct dns_resolver *
+dns_resolver_new(struct loop *loop, const struct dns_options *options,
+                 struct err *err);
 /* Counted: a reload makes a new one while queries of the old still run. */
 struct dns_resolver *dns_resolver_ref(struct dns_resolver *resolver);
 void dns_resolver_unref(struct dns_resolver *resolver);

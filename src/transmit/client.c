@@ -290,10 +290,10 @@ void
 client_lose_by_reply(struct client *client, enum tls_stage stage)
 {
     const struct mail_reply *reply = &client->reply;
-    struct client_loss loss = client_loss_of(client, stage, reply->text);
+    struct client_loss loss = client_loss_of(client, stage, "");
 
-    tls_failure_set(&loss.failure, stage, "%u %.180s", reply->code,
-                    reply->text);
+    tls_failure_set(&loss.failure, stage, "%u %.*s", reply->code,
+                    (int)reply->length, reply->text);
     loss.tls = client_in_tls_phase(client);
     loss.code = reply->code;
     loss.status = reply->status;

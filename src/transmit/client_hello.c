@@ -88,6 +88,16 @@ go_without_tls(struct client *client, enum tls_stage stage, const char *why)
 }
 
 static void
+refused(struct client *client)
+{
+    char why[sizeof((struct tls_failure *)0)->reason];
+
+    snprintf(why, sizeof why, "%u %.*s", client->reply.code,
+             (int)client->reply.length, client->reply.text);
+    go_without_tls(client, STAGE_REFUSED, why);
+}
+
+static void
 greeted(struct client *client)
 {
     const struct client_plan *plan = &client->plan;
@@ -145,7 +155,7 @@ on_starttls(struct client *client)
     if (client->reply.code == 421) {
         client_lose_by_reply(client, STAGE_REFUSED);
     } else if (client->reply.code / 100 >= 4) {
-        go_without_tls(client, STAGE_REFUSED, client->reply.text);
+        refused(client);
     } else if (client->reply.code != 220) {
         client_lose(client, STAGE_PROTOCOL, "reply %u to STARTTLS",
                     client->reply.code);
