@@ -516,16 +516,19 @@ status_of_stage(enum tls_stage stage)
     return (struct mail_status){4, 7, 5};
 }
 
-static void
+/* True if the server said anything about any recipient. */
+static bool
 decide_rest(struct parcel *parcel)
 {
     struct sv text = parcel->facts.reason;
+    bool any = false;
 
     if (text.n == 0)
         text = sv_of(tls_stage_sentence(parcel->facts.stage));
     for (size_t i = 0; i < parcel->recipient_count; i++) {
         struct parcel_recipient *to = &parcel->recipients[i];
 
+        any |= to->decided;
         if (to->decided)
             continue;
         to->outcome = OUTCOME_DEFERRED;
@@ -533,17 +536,21 @@ decide_rest(struct parcel *parcel)
         to->status = status_of_stage(parcel->facts.stage);
         to->text = text;
     }
+    return any;
 }
 
 void
 queue_done(struct queue *queue, struct parcel *parcel)
 {
     struct handed *handed = CONTAINER_OF(parcel, struct handed, parcel);
+    struct destination_queue *d = parcel->destination->queue;
+    bool answered = decide_rest(parcel);
 
-    decide_rest(parcel);
     parcel->facts.ended_us = clock_wall_us();
     pthread_mutex_lock(&queue->lock);
     take_back(queue, handed, true);
+    if (answered && (!d->proven || d->barren > 0 || d->failures > 0))
+        schedule_worked(queue, d);
     parcel_free(queue, handed);
     pthread_mutex_unlock(&queue->lock);
 }
@@ -629,15 +636,17 @@ queue_destination_failed(struct queue *queue, struct destination *destination,
 }
 
 /* A session that neither worked nor said what was wrong, although there was
- * work: without a pause the next would be asked for at once, and so on. */
+ * work: without a pause the next would be asked for at once, and so on. The
+ * others may do better; when none is left, the destination rests a little. */
 static void
-pause_barren(struct queue *queue, struct destination_queue *d)
+note_barren(struct queue *queue, struct destination_queue *d)
 {
     if (d->count[RCPT_READY] == 0 || d->resting || queue->draining)
         return;
     if (d->barren < 6)
         d->barren++;
-    schedule_rest(queue, d, 1000u << (d->barren - 1));
+    if (d->sessions == 0)
+        schedule_rest(queue, d, 1000u << (d->barren - 1));
 }
 
 void
@@ -653,8 +662,8 @@ queue_session_ended(struct queue *queue, struct destination *destination,
     d->idle_since = clock_mono_ms();
     if (worked)
         schedule_worked(queue, d);
-    else if (d->sessions == 0 && !schedule_refuses(queue, d))
-        pause_barren(queue, d);
+    else
+        note_barren(queue, d);
     schedule_consider(queue, d);
     queue_kick(queue);
     pthread_mutex_unlock(&queue->lock);

@@ -123,8 +123,7 @@ destination_free(struct queue *queue, struct destination_queue *d)
     table_remove(&queue->destinations, d->number);
     if (d->resting)
         heap_remove(&queue->resting, d->number);
-    if (link_on_list(&d->hungry))
-        list_remove(&queue->hungry, &d->hungry);
+    schedule_unlist(queue, d);
     if (link_on_list(&d->busy))
         list_remove(&queue->busy, &d->busy);
     reason_drop(&queue->reasons, d->reason);

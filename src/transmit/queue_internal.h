@@ -108,6 +108,7 @@ struct destination_queue {
     uint32_t turn;           /* parcels since its last turn */
     uint32_t failures;       /* in a row, of the destination as a whole */
     uint32_t barren;         /* sessions in a row that brought nothing */
+    bool starving;           /* on which ring it stands */
     bool proven;             /* it took or refused a message */
     bool resting;            /* until when; on the heap */
     uint64_t until, granted; /* monotonic ms */
@@ -220,9 +221,9 @@ struct queue {
 
     /* schedule.c */
     struct map destination_keys;
-    struct table destinations; /* struct destination_queue */
-    struct list hungry;        /* want a session */
-    struct list busy;          /* have ready work and sessions */
+    struct table destinations;    /* struct destination_queue */
+    struct list hungry, starving; /* want a session; and have none */
+    struct list busy;             /* have ready work and sessions */
     struct heap waiting, resting;
     uint32_t sessions, sessions_max;
     uint64_t swept;
@@ -360,6 +361,7 @@ void schedule_enter(struct queue *queue, uint32_t rcpt, enum rcpt_state state,
 void schedule_ready_first(struct queue *queue, uint32_t rcpt);
 void schedule_leave(struct queue *queue, uint32_t rcpt);
 void schedule_consider(struct queue *queue, struct destination_queue *d);
+void schedule_unlist(struct queue *queue, struct destination_queue *d);
 /* Sessions to ask for now, in fair turn; the caller calls the owner. */
 size_t schedule_grant(struct queue *queue, struct destination_queue **granted,
                       size_t max);

@@ -3,7 +3,8 @@
  * A destination with ready recipients is *hungry* when it should have one more
  * session than it has; hungry destinations stand in a ring and get sessions in
  * turn, so a destination with a million messages waits as long for its next
- * session as one with a single message.  While all sessions are in use and
+ * session as one with a single message; those that have none at all come
+ * before those that want one more.  While all sessions are in use and
  * somebody is hungry, a destination that has had its turn (QUEUE_TURN parcels)
  * is told that nothing is ready: its session ends and the place goes round.
  *
@@ -55,6 +56,7 @@ void
 schedule_init(struct queue *queue)
 {
     list_init(&queue->hungry);
+    list_init(&queue->starving);
     list_init(&queue->busy);
     heap_init(&queue->waiting, rcpt_place, queue);
     heap_init(&queue->resting, destination_place, queue);
@@ -97,6 +99,32 @@ wants_session(const struct queue *queue, const struct destination_queue *d,
            now - queue_rcpt(queue, d->ready_first)->when >= QUEUE_OLD_READY_MS;
 }
 
+static struct list *
+ring_of(struct queue *queue, const struct destination_queue *d)
+{
+    return d->starving ? &queue->starving : &queue->hungry;
+}
+
+void
+schedule_unlist(struct queue *queue, struct destination_queue *d)
+{
+    if (link_on_list(&d->hungry))
+        list_remove(ring_of(queue, d), &d->hungry);
+}
+
+static void
+keep_in_ring(struct queue *queue, struct destination_queue *d, bool wants)
+{
+    bool starving = d->sessions == 0;
+
+    if (wants && link_on_list(&d->hungry) && d->starving == starving)
+        return;
+    schedule_unlist(queue, d);
+    d->starving = starving;
+    if (wants)
+        list_push_back(ring_of(queue, d), &d->hungry);
+}
+
 static void
 keep_listed(struct list *list, struct link *link, bool wanted)
 {
@@ -113,7 +141,7 @@ schedule_consider(struct queue *queue, struct destination_queue *d)
 {
     bool wants = wants_session(queue, d, clock_mono_ms());
 
-    keep_listed(&queue->hungry, &d->hungry, wants);
+    keep_in_ring(queue, d, wants);
     keep_listed(&queue->busy, &d->busy,
                 d->sessions > 0 && d->count[RCPT_READY] > 0);
     if (wants && queue->sessions < queue->sessions_max)
@@ -218,9 +246,11 @@ schedule_grant(struct queue *queue, struct destination_queue **granted,
     size_t count = 0;
 
     while (count < max && queue->sessions < queue->sessions_max) {
-        struct link *link = list_pop_front(&queue->hungry);
+        struct link *link = list_pop_front(&queue->starving);
         struct destination_queue *d;
 
+        if (link == NULL)
+            link = list_pop_front(&queue->hungry);
         if (link == NULL)
             break;
         d = CONTAINER_OF(link, struct destination_queue, hungry);
@@ -242,7 +272,7 @@ schedule_refuses(struct queue *queue, struct destination_queue *d)
     if (queue->draining || d->resting)
         return true;
     if (d->turn < QUEUE_TURN || queue->sessions < queue->sessions_max ||
-        list_empty(&queue->hungry))
+        (list_empty(&queue->hungry) && list_empty(&queue->starving)))
         return false;
     d->turn = 0;
     return true;
