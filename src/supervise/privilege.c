@@ -2,11 +2,21 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <pwd.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED
+#endif
+#endif
 
 bool
 privilege_find(const char *user, struct privilege_user *found, struct err *err)
@@ -47,6 +57,21 @@ privilege_drop(const char *user, struct err *err)
     return true;
 }
 
+/* The service manager may have given us the right to bind low ports; that is
+ * the supervisor's alone.  Root keeps what it has: then it was asked for. */
+static bool
+drop_capabilities(void)
+{
+    struct __user_cap_header_struct header = {.version =
+                                                  _LINUX_CAPABILITY_VERSION_3};
+    const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
+
+    if (geteuid() == 0)
+        return true;
+    return prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) == 0 &&
+           syscall(SYS_capset, &header, none) == 0;
+}
+
 static void
 raise_descriptor_limit(void)
 {
@@ -63,7 +88,7 @@ raise_descriptor_limit(void)
 static bool
 hide_memory(void)
 {
-#ifdef __SANITIZE_ADDRESS__
+#ifdef SANITIZED
     return true;
 #else
     return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0;
@@ -75,7 +100,7 @@ privilege_confine(struct err *err)
 {
     const struct rlimit no_core = {0, 0};
 
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1 ||
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1 || !drop_capabilities() ||
         setrlimit(RLIMIT_CORE, &no_core) == -1 || !hide_memory() ||
         prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) == -1) {
         err_sys(err, "confine the process");

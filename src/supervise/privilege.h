@@ -14,7 +14,8 @@ MUST_USE bool privilege_find(const char *user, struct privilege_user *found,
 /* Becomes that user for good, with the user's groups (so that a group may be
  * given the right to read keys). */
 MUST_USE bool privilege_drop(const char *user, struct err *err);
-/* No more rights by exec, no core files (keys are in memory), as many
- * descriptors as the hard limit allows, SIGTERM when the parent dies. */
+/* No capabilities, no more rights by exec, no core files (keys are in memory),
+ * as many descriptors as the hard limit allows, SIGTERM when the parent dies.
+ */
 MUST_USE bool privilege_confine(struct err *err);
 #endif

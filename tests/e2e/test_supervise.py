@@ -520,6 +520,7 @@ def test_drain(gateway):
     ends = [re.search(r"process=(\w+)", l)[1]
             for l in gateway.events("supervisor.child_ended")]
     assert ends == list(PROCESSES)
+    assert all("status=0" in l for l in gateway.events("supervisor.child_ended"))
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((HOST, gateway.port), timeout=5)
 
@@ -582,6 +583,43 @@ def test_start_right_after_a_killed_supervisor(gateway):
     gateway.start()
     with gateway.connect() as session:
         assert alive(session)
+
+
+# --- service manager -------------------------------------------------------
+
+
+def test_service_manager_is_told(standin):
+    path = standin.folder / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(path))
+        manager.settimeout(10)
+
+        def expect(*texts):
+            while True:
+                message = manager.recv(4096).decode()
+                if "WATCHDOG=1" in message:
+                    seen.append(message)
+                    continue
+                assert all(text in message for text in texts), message
+                return
+
+        seen = []
+        os.environ.update(NOTIFY_SOCKET=str(path), WATCHDOG_USEC="400000")
+        try:
+            standin.start(ready=False)
+        finally:
+            del os.environ["NOTIFY_SOCKET"], os.environ["WATCHDOG_USEC"]
+        expect("READY=1", "STATUS=")
+        standin.process.send_signal(signal.SIGHUP)
+        expect("RELOADING=1", "MONOTONIC_USEC=")
+        expect("READY=1")
+        time.sleep(0.5)
+        for process in standin.processes().values():
+            environment = pathlib.Path(f"/proc/{process['pid']}/environ").read_bytes()
+            assert b"NOTIFY_SOCKET" not in environment
+        standin.process.send_signal(signal.SIGTERM)
+        expect("STOPPING=1")
+        assert seen
 
 
 # --- command line ----------------------------------------------------------
