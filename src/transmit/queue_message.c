@@ -127,13 +127,13 @@ message_add_envelope(struct queue *queue, const struct message_facts *facts,
         all.flags |= MESSAGE_NULL_SENDER;
     held = (all.flags & MESSAGE_HELD) != 0;
     number = message_add(queue, &all);
-    for (size_t i = envelope->recipient_count; i-- > 0;) {
-        const struct envelope_recipient *to = &envelope->recipients[i];
-
-        rcpt = rcpt_add(queue, number, (uint32_t)i, to->domain, to->notify);
+    for (size_t i = envelope->recipient_count; i-- > 0;)
+        rcpt_add(queue, number, (uint32_t)i, envelope->recipients[i].domain,
+                 envelope->recipients[i].notify);
+    for (rcpt = queue_message(queue, number)->recipients; rcpt != 0;
+         rcpt = queue_rcpt(queue, rcpt)->next)
         schedule_enter(queue, rcpt, held ? RCPT_HELD : RCPT_READY,
                        clock_mono_ms());
-    }
     return number;
 }
 

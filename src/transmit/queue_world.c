@@ -50,6 +50,15 @@ world_fini(struct world *world)
     nftw(world->dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
+void
+world_put_back(struct world *world, struct destination *destination)
+{
+    struct world_session *session = mem_alloc(sizeof *session);
+
+    session->destination = destination;
+    list_push_front(&world->sessions, &session->link);
+}
+
 static void
 on_session_wanted(void *owner, struct destination *destination)
 {

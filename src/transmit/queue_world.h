@@ -55,6 +55,7 @@ void world_advance(struct world *world, uint64_t ms); /* the frozen clocks */
 
 /* The session asked for first; NULL: none. */
 struct destination *world_session(struct world *world);
+void world_put_back(struct world *world, struct destination *destination);
 void world_session_end(struct world *world, struct destination *destination,
                        bool worked);
 /* Takes the next parcel and gives it back with this outcome for everybody. */

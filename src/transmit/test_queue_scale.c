@@ -1,0 +1,85 @@
+/* How large and how fast: 100,000 messages with one recipient each.  Times are
+ * printed, for the machine decides them; memory is asserted. */
+#include "transmit/queue_world.h"
+#include "unit.h"
+#include <malloc.h>
+#include <time.h>
+
+enum { MESSAGES = 100000, START_LIMIT_S = 20, BYTES_PER_MESSAGE = 400 };
+
+static const char yaml[] =
+    WORLD_YAML "spool: {segment_size: 64M, spare_segments: 1, min_free: 1M}\n";
+
+static double
+seconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void
+start(struct world *world, const char *what)
+{
+    struct queue_stats stats;
+    size_t before = mallinfo2().uordblks;
+    double began = seconds();
+    double took;
+    size_t each;
+
+    world_open(world);
+    took = seconds() - began;
+    queue_stats(world->queue, &stats);
+    assert_int_equal(stats.messages, MESSAGES);
+    each = (mallinfo2().uordblks - before) / MESSAGES;
+    print_message("%s: %d messages in %.2f s, %zu bytes each (%zu reckoned)\n",
+                  what, MESSAGES, took, each,
+                  queue_memory(world->queue) / MESSAGES);
+    assert_true(each <= BYTES_PER_MESSAGE);
+    assert_true(took < START_LIMIT_S);
+}
+
+static void
+check_scale(void **state)
+{
+    const struct destination_failure failure = {
+        .status = {4, 4, 1},
+        .failure = {STAGE_CONNECT, "connection refused"},
+        .host = SV("mx.dst.example"),
+    };
+    struct world world;
+    struct destination *d;
+    double began;
+    struct err err;
+
+    (void)state;
+    world_init(&world, yaml);
+    world.intake = spool_open_intake(world.dir, &world.settings->spool, &err);
+    assert_non_null(world.intake);
+    world_accept_many(&world, MESSAGES, "dst.example");
+    spool_close(world.intake);
+    start(&world, "from the intake");
+    world_settle(&world);
+    d = world_session(&world);
+    assert_non_null(d);
+    began = seconds();
+    queue_destination_failed(world.queue, d, &failure);
+    world_settle(&world);
+    print_message("all deferred in %.2f s\n", seconds() - began);
+    world_session_end(&world, d, false);
+    began = seconds();
+    world_close(&world);
+    print_message("closed in %.2f s\n", seconds() - began);
+    start(&world, "from the checkpoint");
+    world_close(&world);
+    world_fini(&world);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(check_scale)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
