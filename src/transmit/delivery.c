@@ -16,27 +16,9 @@ on_idle(struct task *task)
 {
     struct delivery *delivery = CONTAINER_OF(task, struct delivery, idle_task);
 
-    delivery->on_idle(delivery->idle_arg);
-}
-
-/* With the lock. */
-static void
-tell_idle(struct delivery *delivery)
-{
-    if (!delivery->draining || delivery->session_count > 0 ||
-        delivery->idle_posted)
-        return;
-    delivery->idle_posted = true;
-    loop_post(delivery->workers[0].loop, &delivery->idle_task);
-}
-
-void
-delivery_session_gone(struct delivery *delivery)
-{
-    pthread_mutex_lock(&delivery->lock);
-    delivery->session_count--;
-    tell_idle(delivery);
-    pthread_mutex_unlock(&delivery->lock);
+    if (!delivery->freeing)
+        delivery->on_idle(delivery->idle_arg);
+    delivery_user_gone(delivery);
 }
 
 static void
@@ -51,6 +33,32 @@ free_parts(struct delivery *delivery)
     pthread_mutex_destroy(&delivery->lock);
     mem_free(delivery->workers);
     mem_free(delivery);
+}
+
+/* With the lock. */
+static void
+tell_idle(struct delivery *delivery)
+{
+    if (!delivery->draining || delivery->users > 0 || delivery->idle_posted ||
+        delivery->freeing)
+        return;
+    delivery->idle_posted = true;
+    delivery->users++;
+    loop_post(delivery->workers[0].loop, &delivery->idle_task);
+}
+
+void
+delivery_user_gone(struct delivery *delivery)
+{
+    bool last;
+
+    pthread_mutex_lock(&delivery->lock);
+    delivery->users--;
+    last = delivery->freed && delivery->users == 0;
+    tell_idle(delivery);
+    pthread_mutex_unlock(&delivery->lock);
+    if (last)
+        free_parts(delivery);
 }
 
 struct delivery *
@@ -116,7 +124,7 @@ delivery_session_wanted(void *arg, struct destination *destination)
         size_t i = delivery->next_worker++ % delivery->worker_count;
 
         session = session_new(delivery, &delivery->workers[i], destination);
-        delivery->session_count++;
+        delivery->users++;
     }
     session->woken = true;
     pthread_mutex_unlock(&delivery->lock);
@@ -181,6 +189,7 @@ drain_worker(struct task *task)
 
     LIST_FOREACH_SAFE (link, next, &worker->sessions)
         session_drain(CONTAINER_OF(link, struct session, link));
+    delivery_user_gone(worker->delivery);
 }
 
 void
@@ -190,7 +199,7 @@ delivery_drain(struct delivery *delivery, void (*idle)(void *arg), void *arg)
     delivery->draining = true;
     delivery->on_idle = idle;
     delivery->idle_arg = arg;
-    tell_idle(delivery);
+    delivery->users += delivery->worker_count; /* the tasks below */
     pthread_mutex_unlock(&delivery->lock);
     end_kept(delivery);
     for (size_t i = 0; i < delivery->worker_count; i++) {
@@ -247,21 +256,26 @@ drop_elsewhere(struct worker *worker)
     return true;
 }
 
-/* Sessions that a task still has to reach free themselves there; so does the
- * rest only when there is none. */
+/* Sessions that a task still has to reach end there; the last frees the rest.
+ * Where a loop does not run any more nothing is freed: the process ends. */
 void
 delivery_free(struct delivery *delivery)
 {
-    bool all = true;
+    bool last;
 
     if (delivery == NULL)
         return;
+    pthread_mutex_lock(&delivery->lock);
+    delivery->freeing = true;
+    pthread_mutex_unlock(&delivery->lock);
     drop_all(&delivery->workers[0]);
     for (size_t i = 1; i < delivery->worker_count; i++)
-        all &= drop_elsewhere(&delivery->workers[i]);
+        if (!drop_elsewhere(&delivery->workers[i]))
+            return;
     pthread_mutex_lock(&delivery->lock);
-    all &= delivery->session_count == 0;
+    delivery->freed = true;
+    last = delivery->users == 0;
     pthread_mutex_unlock(&delivery->lock);
-    if (all)
+    if (last)
         free_parts(delivery);
 }

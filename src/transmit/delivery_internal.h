@@ -58,8 +58,10 @@ struct delivery {
     struct revision *current, *prepared; /* references */
     struct pool pool;                    /* of struct session */
     struct map connected;                /* by destination: struct connected */
-    size_t session_count;
+    size_t users; /* sessions, and tasks on their way that need this */
     bool draining;
+    bool freeing; /* delivery_free() has begun: the queue may be gone */
+    bool freed;   /* ... and is over: the last user frees the rest */
     void (*on_idle)(void *arg);
     void *idle_arg;
     struct task idle_task;
@@ -80,7 +82,6 @@ struct session {
     struct pool_member pooled; /* locked */
     struct task wake;
     bool woken;                /* locked: wake is posted */
-    bool dropped;              /* locked: freed by wake */
     struct route_query *query; /* running, or NULL */
     struct route *route;       /* owned */
     size_t target;             /* of the connection */
@@ -107,8 +108,9 @@ struct session *session_new(struct delivery *delivery, struct worker *worker,
                             struct destination *destination);
 void session_drain(struct session *session);
 void session_drop(struct session *session); /* at once */
-/* Counts the end of a session; tells the owner of a drain. */
-void delivery_session_gone(struct delivery *delivery);
+/* One of delivery->users is over; tells the owner of a drain when none is left,
+ * and frees the delivery when its owner has. */
+void delivery_user_gone(struct delivery *delivery);
 
 /* delivery_failure.c */
 void session_note_loss(struct session *session, const struct client_loss *loss);

@@ -72,7 +72,7 @@ session_free(struct session *s)
     route_free(s->route);
     revision_unref(s->revision);
     mem_free(s->key);
-    delivery_session_gone(s->delivery);
+    delivery_user_gone(s->delivery);
     mem_free(s);
 }
 
@@ -603,15 +603,19 @@ static void
 run_wake(struct task *task)
 {
     struct session *s = CONTAINER_OF(task, struct session, wake);
-    bool dropped;
+    bool freeing;
 
     pthread_mutex_lock(&s->delivery->lock);
     s->woken = false;
-    dropped = s->dropped;
+    freeing = s->delivery->freeing;
     pthread_mutex_unlock(&s->delivery->lock);
-    if (!link_on_list(&s->link) && !dropped)
+    if (!link_on_list(&s->link))
         list_push_back(&s->worker->sessions, &s->link);
-    if (s->destination == NULL || dropped)
+    if (freeing) {
+        s->destination = NULL; /* nobody is there to be told */
+        free_client(s);
+    }
+    if (s->destination == NULL)
         end_session(s);
     else
         begin(s);
@@ -670,11 +674,6 @@ session_drop(struct session *s)
     s->client = NULL;
     s->sending = NULL;
     count_connected(s, false);
-    if (!woken) {
-        end_session(s);
-        return;
-    }
-    pthread_mutex_lock(&s->delivery->lock);
-    s->dropped = true;
-    pthread_mutex_unlock(&s->delivery->lock);
+    if (!woken)
+        end_session(s); /* else its task does */
 }

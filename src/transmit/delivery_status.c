@@ -66,6 +66,7 @@ answer(struct inquiry *inquiry)
                json_pack("{s:I}", "sessions",
                          (json_int_t)json_array_size(inquiry->found)));
     json_decref(inquiry->found);
+    delivery_user_gone(inquiry->delivery);
     mem_free(inquiry);
 }
 
@@ -101,5 +102,8 @@ delivery_request(struct delivery *delivery, struct rpc_call *call)
     inquiry->delivery = delivery;
     inquiry->call = call;
     inquiry->found = json_array();
+    pthread_mutex_lock(&delivery->lock);
+    delivery->users++;
+    pthread_mutex_unlock(&delivery->lock);
     visit(&inquiry->task);
 }

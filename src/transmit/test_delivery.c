@@ -1,0 +1,866 @@
+/* Sessions from the queue (a fake one) to servers on loopback, through real
+ * sockets and real TLS, on real loops. */
+#include "base/buf.h"
+#include "dns/test_dns_server.h"
+#include "mail/content.h"
+#include "net/conn.h"
+#include "tls/test_pki.h"
+#include "transmit/delivery_internal.h"
+#include "transmit/test_transmit.h"
+#include "unit.h"
+#include <arpa/inet.h>
+#include <unistd.h>
+
+/* --- A server ------------------------------------------------------------ */
+
+struct behaviour {
+    bool down;               /* nobody listens */
+    const char *greeting;    /* NULL: "220 …" */
+    const char *ehlo;        /* "PIPELINING\n…"; NULL: none */
+    const char *starttls;    /* NULL: not offered */
+    const char *rcpt;        /* NULL: 250 */
+    const char *done;        /* NULL: 250 */
+    const char *certificate; /* "good", "other": its names */
+    bool broken_tls;         /* writes rubbish after the 220 */
+    unsigned close_after;    /* at the MAIL after so many messages; 0: never */
+};
+
+struct server {
+    struct loop *loop;
+    const struct behaviour *how;
+    struct acceptor *acceptor;
+    struct tls_context *tls;
+    struct list peers;
+    int fd;
+    uint16_t port;
+    unsigned connections, messages;
+};
+
+struct peer {
+    struct server *server;
+    struct conn *conn;
+    struct link link;
+    bool data;
+    uint64_t bdat; /* octets still to come */
+    unsigned messages;
+    struct content_decoder decoder;
+};
+
+static void
+say(struct peer *peer, const char *text)
+{
+    struct sv rest = sv_of(text);
+
+    conn_write(peer->conn, rest);
+    conn_write(peer->conn, SV("\r\n"));
+}
+
+static void
+drop(struct peer *peer)
+{
+    list_remove(&peer->server->peers, &peer->link);
+    conn_close(peer->conn, 1000);
+    mem_free(peer);
+}
+
+static void
+say_ehlo(struct peer *peer)
+{
+    const struct behaviour *how = peer->server->how;
+    struct sv rest = sv_of(how->ehlo);
+
+    while (rest.n > 0) {
+        conn_write(peer->conn, SV("250-"));
+        conn_write(peer->conn, sv_take_until(&rest, '\n'));
+        conn_write(peer->conn, SV("\r\n"));
+    }
+    if (how->starttls != NULL && !conn_is_tls(peer->conn))
+        say(peer, "250-STARTTLS");
+    say(peer, "250 HELP");
+}
+
+static void
+taken(struct peer *peer)
+{
+    const char *done = peer->server->how->done;
+
+    peer->messages++;
+    peer->server->messages++;
+    say(peer, done != NULL ? done : "250 2.0.0 taken");
+}
+
+/* False: the peer is gone, or speaks TLS now. */
+static bool
+obey(struct peer *peer, struct sv line)
+{
+    const struct behaviour *how = peer->server->how;
+
+    if (sv_starts_nocase(line, SV("EHLO"))) {
+        say_ehlo(peer);
+    } else if (sv_starts_nocase(line, SV("STARTTLS"))) {
+        say(peer, how->starttls);
+        if (how->broken_tls) {
+            conn_write(peer->conn, SV(""));
+        } else if (how->starttls[0] == '2') {
+            conn_start_tls_server(peer->conn, peer->server->tls);
+            return false;
+        }
+    } else if (sv_starts_nocase(line, SV("MAIL"))) {
+        if (how->close_after != 0 && peer->messages >= how->close_after) {
+            drop(peer);
+            return false;
+        }
+        say(peer, "250 2.1.0 ok");
+    } else if (sv_starts_nocase(line, SV("RCPT"))) {
+        say(peer, how->rcpt != NULL ? how->rcpt : "250 2.1.5 ok");
+    } else if (sv_starts_nocase(line, SV("DATA"))) {
+        say(peer, "354 go");
+        peer->data = true;
+        content_decoder_init(&peer->decoder, true, CONTENT_REJECT);
+    } else if (sv_take_prefix_nocase(&line, SV("BDAT "))) {
+        if (!sv_to_u64(sv_take_until(&line, ' '), &peer->bdat))
+            abort();
+    } else if (sv_starts_nocase(line, SV("QUIT"))) {
+        say(peer, "221 bye");
+        drop(peer);
+        return false;
+    } else if (how->broken_tls) {
+        conn_write(peer->conn, SV("this is not TLS\r\n"));
+        drop(peer);
+        return false;
+    } else {
+        say(peer, "250 ok");
+    }
+    return true;
+}
+
+static void
+ignore(void *arg, struct sv run)
+{
+    (void)arg;
+    (void)run;
+}
+
+static void
+read_data(struct peer *peer)
+{
+    struct sv in = conn_input(peer->conn);
+    size_t before = in.n;
+
+    content_decode(&peer->decoder, &in, ignore, NULL);
+    conn_consume(peer->conn, before - in.n);
+    if (peer->decoder.ended) {
+        peer->data = false;
+        taken(peer);
+    }
+}
+
+static void
+read_bdat(struct peer *peer)
+{
+    size_t n = conn_input(peer->conn).n;
+
+    if (n > peer->bdat)
+        n = (size_t)peer->bdat;
+    conn_consume(peer->conn, n);
+    peer->bdat -= n;
+    if (peer->bdat == 0)
+        taken(peer);
+}
+
+static void
+on_input(struct peer *peer)
+{
+    for (;;) {
+        struct sv in = conn_input(peer->conn);
+        char line[1024];
+        size_t lf;
+
+        if (in.n == 0)
+            return;
+        if (peer->bdat > 0) {
+            read_bdat(peer);
+            continue;
+        }
+        if (peer->data) {
+            read_data(peer);
+            continue;
+        }
+        lf = sv_index(in, '\n');
+        if (lf == SV_NONE || lf >= sizeof line) {
+            if (!peer->server->how->broken_tls)
+                return;
+            lf = in.n - 1;
+        }
+        if (lf >= sizeof line)
+            lf = sizeof line - 1;
+        memcpy(line, in.p, lf);
+        conn_consume(peer->conn, lf + 1);
+        if (!obey(peer, (struct sv){line, lf}))
+            return;
+    }
+}
+
+static void
+on_event(void *owner, struct conn *conn, enum conn_event event)
+{
+    struct peer *peer = owner;
+
+    (void)conn;
+    if (event == CONN_DATA)
+        on_input(peer);
+    else if (event != CONN_TLS_READY)
+        drop(peer);
+}
+
+static void
+on_accept(void *arg, int fd, const struct net_address *from)
+{
+    struct server *server = arg;
+    struct peer *peer = mem_alloc(sizeof *peer);
+
+    server->connections++;
+    peer->server = server;
+    peer->conn = conn_accept(server->loop, fd, from, on_event, peer);
+    list_push_back(&server->peers, &peer->link);
+    say(peer, server->how->greeting != NULL ? server->how->greeting
+                                            : "220 mx.test ESMTP");
+}
+
+static void
+make_tls(struct server *server)
+{
+    static const struct tls_profile profile = {
+        .versions = TLS_BIT_TLS12 | TLS_BIT_TLS13, .ciphers = "", .groups = ""};
+    struct tls_certificate_files files = {
+        .name = server->how->certificate,
+        .chain = pki_path(strcmp(server->how->certificate, "good") == 0
+                              ? "good.pem"
+                              : "other.pem"),
+        .key = pki_path(strcmp(server->how->certificate, "good") == 0
+                            ? "good.key"
+                            : "other.key"),
+    };
+    struct err err;
+
+    server->tls = tls_context_new_server(&profile, &files, 1, SV("test"), &err);
+    if (server->tls == NULL)
+        fail_msg("%s", err.text);
+}
+
+static void
+server_start(struct server *server, struct loop *loop, const char *ip,
+             const struct behaviour *how)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET};
+    socklen_t length = sizeof in;
+
+    *server = (struct server){.loop = loop, .how = how};
+    list_init(&server->peers);
+    assert_int_equal(inet_pton(AF_INET, ip, &in.sin_addr), 1);
+    server->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(server->fd, (struct sockaddr *)&in, sizeof in), 0);
+    getsockname(server->fd, (struct sockaddr *)&in, &length);
+    server->port = ntohs(in.sin_port);
+    if (how->certificate != NULL)
+        make_tls(server);
+    if (how->down)
+        return;
+    assert_int_equal(listen(server->fd, 64), 0);
+    server->acceptor = acceptor_new(loop, server->fd, on_accept, server);
+}
+
+static void
+server_stop(struct server *server)
+{
+    if (server->acceptor != NULL)
+        acceptor_free(server->acceptor);
+    close(server->fd);
+    while (!list_empty(&server->peers))
+        drop(CONTAINER_OF(list_first(&server->peers), struct peer, link));
+    tls_context_unref(server->tls);
+}
+
+/* --- The rows ------------------------------------------------------------ */
+
+#define ALL "PIPELINING\nCHUNKING\n8BITMIME\nSMTPUTF8\nDSN"
+#define DONE(outcome, stage, host, tls, verify)                                \
+    "done " outcome " | " stage " | " host " | tls=" tls " verify=" verify "\n"
+
+static const struct row {
+    const char *name;
+    struct behaviour a, b;
+    const char *control; /* of the destination, YAML */
+    unsigned mails;      /* 0: 1 */
+    bool eight_bit;
+    unsigned connections_a, connections_b;
+    unsigned rounds; /* sessions one after the other; 0: 1 */
+    const char *events;
+} rows[] = {
+    {"one message",
+     {.ehlo = ALL},
+     {.down = true},
+     "{tls: no}",
+     1,
+     false,
+     1,
+     0,
+     1,
+     DONE("delivered 250 2.0.0", "none", "a.test", "",
+          "none") "ended worked\n"},
+    {"three on one connection",
+     {.ehlo = "PIPELINING"},
+     {.down = true},
+     "{tls: no}",
+     3,
+     false,
+     1,
+     0,
+     1,
+     DONE("relayed 250 2.0.0", "none", "a.test", "", "none")
+         DONE("relayed 250 2.0.0", "none", "a.test", "", "none")
+             DONE("relayed 250 2.0.0", "none", "a.test", "",
+                  "none") "ended worked\n"},
+    {"two messages a connection",
+     {.ehlo = ALL},
+     {.down = true},
+     "{tls: no, max_messages_per_connection: 2}",
+     3,
+     false,
+     2,
+     0,
+     1,
+     DONE("delivered 250 2.0.0", "none", "a.test", "", "none")
+         DONE("delivered 250 2.0.0", "none", "a.test", "", "none")
+             DONE("delivered 250 2.0.0", "none", "a.test", "",
+                  "none") "ended worked\n"},
+    {"a kept connection serves the next session",
+     {.ehlo = ALL},
+     {.down = true},
+     "{tls: no}",
+     1,
+     false,
+     1,
+     0,
+     3,
+     DONE(
+         "delivered 250 2.0.0", "none", "a.test", "",
+         "none") "ended worked\n" DONE("delivered 250 2.0.0", "none", "a.test",
+                                       "",
+                                       "none") "ended worked\n" DONE("delivered"
+                                                                     " 250 "
+                                                                     "2.0.0",
+                                                                     "none",
+                                                                     "a.test",
+                                                                     "",
+                                                                     "none") "e"
+                                                                             "n"
+                                                                             "d"
+                                                                             "e"
+                                                                             "d"
+                                                                             " "
+                                                                             "w"
+                                                                             "o"
+                                                                             "r"
+                                                                             "k"
+                                                                             "e"
+                                                                             "d"
+                                                                             "\n"},
+    {"the first is down",
+     {.down = true},
+     {.ehlo = ALL},
+     "{tls: no}",
+     1,
+     false,
+     0,
+     1,
+     1,
+     DONE("delivered 250 2.0.0", "none", "b.test", "",
+          "none") "ended worked\n"},
+    {"the first greets with 4xx",
+     {.greeting = "421 4.3.2 busy"},
+     {.ehlo = ALL},
+     "{tls: no}",
+     1,
+     false,
+     1,
+     1,
+     1,
+     DONE("delivered 250 2.0.0", "none", "b.test", "",
+          "none") "ended worked\n"},
+    {"both down",
+     {.down = true},
+     {.down = true},
+     "{tls: no}",
+     1,
+     false,
+     0,
+     0,
+     1,
+     "failed 451 4.4.1 connect a.test\nended idle\n"},
+    {"both refuse for good",
+     {.greeting = "554 5.7.1 go away"},
+     {.greeting = "554 5.7.1 go away"},
+     "{tls: no}",
+     1,
+     false,
+     1,
+     1,
+     1,
+     "failed final 554 5.7.1 greeting a.test\nended idle\n"},
+    {"one refuses for good, one is down",
+     {.greeting = "554 5.7.1 go away"},
+     {.down = true},
+     "{tls: no}",
+     1,
+     false,
+     1,
+     0,
+     1,
+     "failed 554 5.7.1 greeting a.test\nended idle\n"},
+    {"a TLS failure tells more than a closed port",
+     {.ehlo = ALL},
+     {.down = true},
+     "{tls: required}",
+     1,
+     false,
+     1,
+     0,
+     1,
+     "failed 451 4.7.4 starttls-not-offered a.test\nended idle\n"},
+    {"closed at the second message: sent again at once",
+     {.ehlo = ALL, .close_after = 1},
+     {.down = true},
+     "{tls: no}",
+     2,
+     false,
+     2,
+     0,
+     1,
+     DONE("delivered 250 2.0.0", "none", "a.test", "", "none") DONE(
+         "delivered 250 2.0.0", "none", "a.test", "", "none") "ended worked\n"},
+    {"8BITMIME: the second has it",
+     {.ehlo = "PIPELINING"},
+     {.ehlo = ALL},
+     "{tls: no}",
+     1,
+     true,
+     1,
+     1,
+     1,
+     DONE("delivered 250 2.0.0", "none", "b.test", "",
+          "none") "ended worked\n"},
+    {"8BITMIME: nobody has it",
+     {.ehlo = "PIPELINING"},
+     {.ehlo = "PIPELINING"},
+     "{tls: no}",
+     1,
+     true,
+     1,
+     1,
+     1,
+     DONE("failed 554 5.6.3", "smtp", "b.test", "", "") "ended worked\n"},
+    {"8BITMIME: the one that may have it is down",
+     {.ehlo = "PIPELINING"},
+     {.down = true},
+     "{tls: no}",
+     1,
+     true,
+     1,
+     0,
+     1,
+     DONE("undecided", "connect", "b.test", "", "") "ended worked\n"},
+    {"recipient refused, the connection goes on",
+     {.ehlo = ALL, .rcpt = "550 5.1.1 no"},
+     {.down = true},
+     "{tls: no}",
+     2,
+     false,
+     1,
+     0,
+     1,
+     DONE("failed 550 5.1.1", "smtp", "a.test", "", "none") DONE(
+         "failed 550 5.1.1", "smtp", "a.test", "", "none") "ended worked\n"},
+    {"opportunistic TLS, certificate in order",
+     {.ehlo = ALL, .starttls = "220 go", .certificate = "good"},
+     {.down = true},
+     "{tls: preferred}",
+     1,
+     false,
+     1,
+     0,
+     1,
+     DONE("delivered 250 2.0.0", "none", "a.test", "TLSv1.3",
+          "ok") "ended worked\n"},
+    {"required-verify, certificate in order",
+     {.ehlo = ALL, .starttls = "220 go", .certificate = "good"},
+     {.down = true},
+     "{tls: required-verify}",
+     2,
+     false,
+     1,
+     0,
+     1,
+     DONE("delivered 250 2.0.0", "none", "a.test", "TLSv1.3", "ok")
+         DONE("delivered 250 2.0.0", "none", "a.test", "TLSv1.3",
+              "ok") "ended worked\n"},
+    {"required-verify, other name",
+     {.ehlo = ALL, .starttls = "220 go", .certificate = "other"},
+     {.down = true},
+     "{tls: required-verify}",
+     1,
+     false,
+     1,
+     0,
+     1,
+     "failed 451 4.7.5 certificate-name a.test\nended idle\n"},
+    {"required-verify-hosted: the mail domain will do",
+     {.ehlo = ALL, .starttls = "220 go", .certificate = "other"},
+     {.down = true},
+     "{tls: required-verify-hosted}",
+     1,
+     false,
+     1,
+     0,
+     1,
+     DONE("delivered 250 2.0.0", "none", "a.test", "TLSv1.3",
+          "ok") "ended worked\n"},
+    {"preferred-verify, other name: delivered",
+     {.ehlo = ALL, .starttls = "220 go", .certificate = "other"},
+     {.down = true},
+     "{tls: preferred-verify}",
+     1,
+     false,
+     1,
+     0,
+     1,
+     DONE("delivered 250 2.0.0", "none", "a.test", "TLSv1.3",
+          "failed") "ended worked\n"},
+    {"the handshake fails, before-220: never in clear",
+     {.ehlo = ALL, .starttls = "220 go", .broken_tls = true},
+     {.down = true},
+     "{tls: preferred}",
+     1,
+     false,
+     2,
+     0,
+     2,
+     "failed 451 4.7.5 handshake a.test\nended idle\n"
+     "failed 451 4.7.5 handshake a.test\nended idle\n"},
+    {"the handshake fails, next-attempt: in clear then",
+     {.ehlo = ALL, .starttls = "220 go", .broken_tls = true},
+     {.down = true},
+     "{tls: preferred, fallback: next-attempt}",
+     1,
+     false,
+     2,
+     0,
+     2,
+     "failed 451 4.7.5 handshake a.test\nended idle\n" DONE(
+         "delivered 250 2.0.0", "none", "a.test", "", "none")
+         DONE("delivered 250 2.0.0", "none", "a.test", "",
+              "none") "ended worked\n"},
+    {"STARTTLS refused, before-220: in clear on the same connection",
+     {.ehlo = ALL, .starttls = "454 4.7.0 not now"},
+     {.down = true},
+     "{tls: preferred}",
+     1,
+     false,
+     1,
+     0,
+     1,
+     DONE("delivered 250 2.0.0", "none", "a.test", "",
+          "none") "ended worked\n"},
+};
+
+struct stage {
+    struct loop *loop;
+    struct server a, b;
+    struct settings *settings;
+    struct queue queue;
+    struct delivery *delivery;
+    struct destination destination;
+    unsigned numbers;
+    size_t wanted; /* sessions that must end before the loop stops */
+};
+
+static struct test_dns_server *dns;
+
+static const struct test_dns_record records[] = {
+    {"a.test", DNS_A, "127.0.0.2", 0},
+    {"b.test", DNS_A, "127.0.0.3", 0},
+    {0},
+};
+
+static struct settings *
+make_settings(const struct stage *t, const char *control)
+{
+    static const struct settings_options options = {.revision = 1};
+    struct buf yaml = {0};
+    struct err err;
+    struct settings *settings;
+
+    buf_printf(&yaml,
+               "hostname: gw.test\nstate_dir: state\n"
+               "listeners:\n"
+               "  In: {type: public, address: \"127.0.0.1:1\", "
+               "domains: [gw.test]}\n"
+               "dns: {resolvers: [\"%s\"]}\n"
+               "routes:\n"
+               "  y.test:\n"
+               "    - {host: a.test, port: %u, priority: 10}\n"
+               "    - {host: b.test, port: %u, priority: 20}\n"
+               "destinations:\n"
+               "  y.test: %s\n",
+               test_dns_server_address(dns), t->a.port, t->b.port, control);
+    settings = settings_load(buf_view(&yaml), "", &options, &err);
+    buf_fini(&yaml);
+    if (settings == NULL)
+        fail_msg("%s", err.text);
+    return settings;
+}
+
+static void
+on_change(void *arg)
+{
+    struct stage *t = arg;
+
+    if (t->queue.ended >= t->wanted)
+        loop_stop(t->loop);
+}
+
+static void
+set_up(struct stage *t, const struct behaviour *a, const struct behaviour *b,
+       const char *control)
+{
+    struct err err;
+
+    *t = (struct stage){.loop = loop_new(&err)};
+    server_start(&t->a, t->loop, "127.0.0.2", a);
+    server_start(&t->b, t->loop, "127.0.0.3", b);
+    t->settings = make_settings(t, control);
+    fake_queue_init(&t->queue);
+    t->queue.on_change = on_change;
+    t->queue.arg = t;
+    t->delivery = delivery_new(&t->loop, 1, t->settings, &err);
+    if (t->delivery == NULL)
+        fail_msg("%s", err.text);
+    delivery_set_queue(t->delivery, &t->queue);
+    t->destination =
+        (struct destination){.key = mem_strdup("route:y.test/y.test"),
+                             .domain = mem_strdup(""),
+                             .policy_domain = SV("y.test")};
+}
+
+static void
+add_mail(struct stage *t, bool eight_bit)
+{
+    const struct fake_mail mail = {.sender = "a@x.test",
+                                   .to = {"b@y.test"},
+                                   .content = "Subject: x\r\n\r\nhi\r\n",
+                                   .eight_bit = eight_bit};
+
+    fake_queue_add(&t->queue, fake_parcel_new(&mail, ++t->numbers));
+}
+
+static void
+run_session(struct stage *t)
+{
+    t->wanted++;
+    delivery_session_wanted(t->delivery, &t->destination);
+    loop_run(t->loop);
+}
+
+static void
+on_idle(void *arg)
+{
+    loop_stop(((struct stage *)arg)->loop);
+}
+
+static void
+tear_down(struct stage *t)
+{
+    delivery_drain(t->delivery, on_idle, t);
+    loop_run(t->loop);
+    delivery_free(t->delivery);
+    server_stop(&t->a);
+    server_stop(&t->b);
+    settings_unref(t->settings);
+    fake_queue_fini(&t->queue);
+    mem_free(t->destination.key);
+    mem_free(t->destination.domain);
+    loop_stop(t->loop);
+    loop_run(t->loop);
+    loop_free(t->loop);
+}
+
+static void
+check(void **state)
+{
+    const struct row *row = *state;
+    struct stage t;
+
+    set_up(&t, &row->a, &row->b, row->control);
+    for (unsigned round = 0; round < row->rounds; round++) {
+        for (unsigned i = 0; i < row->mails; i++)
+            add_mail(&t, row->eight_bit);
+        run_session(&t);
+    }
+    assert_string_equal(buf_cstr(&t.queue.events), row->events);
+    assert_int_equal(t.a.connections, row->connections_a);
+    assert_int_equal(t.b.connections, row->connections_b);
+    tear_down(&t);
+}
+
+/* --- More ---------------------------------------------------------------- */
+
+/* New settings end what is kept; a connection of the old policy is not used
+ * under the new one. */
+static void
+test_reload(void **state)
+{
+    static const struct behaviour up = {.ehlo = ALL,
+                                        .starttls = "220 go",
+                                        .certificate = "good"},
+                                  down = {.down = true};
+    struct settings *next;
+    struct err err;
+    struct stage t;
+
+    (void)state;
+    set_up(&t, &up, &down, "{tls: no}");
+    add_mail(&t, false);
+    run_session(&t);
+    next = make_settings(&t, "{tls: required}");
+    assert_true(delivery_prepare(t.delivery, next, &err));
+    delivery_abandon(t.delivery);
+    assert_true(delivery_prepare(t.delivery, next, &err));
+    delivery_commit(t.delivery);
+    settings_unref(next);
+    add_mail(&t, false);
+    run_session(&t);
+    assert_int_equal(t.a.connections, 2);
+    assert_string_equal(
+        buf_cstr(&t.queue.events),
+        DONE("delivered 250 2.0.0", "none", "a.test", "",
+             "none") "ended worked\n" DONE("delivered 250 2.0.0", "none",
+                                           "a.test", "TLSv1.3",
+                                           "ok") "ended worked\n");
+    tear_down(&t);
+}
+
+/* Dropped in whatever state: the parcel goes back untried. */
+static void
+test_free_at_work(void **state)
+{
+    static const struct behaviour up = {.ehlo = ALL}, down = {.down = true};
+    struct stage t;
+
+    (void)state;
+    for (int turns = 0; turns < 12; turns++) {
+        set_up(&t, &up, &down, "{tls: no}");
+        add_mail(&t, false);
+        t.wanted = 100;
+        delivery_session_wanted(t.delivery, &t.destination);
+        for (int i = 0; i < turns; i++)
+            uv_run(loop_uv(t.loop), UV_RUN_NOWAIT);
+        delivery_free(t.delivery);
+        server_stop(&t.a);
+        server_stop(&t.b);
+        settings_unref(t.settings);
+        fake_queue_fini(&t.queue);
+        mem_free(t.destination.key);
+        mem_free(t.destination.domain);
+        loop_stop(t.loop);
+        loop_run(t.loop);
+        loop_free(t.loop);
+    }
+}
+
+struct helper {
+    pthread_t thread;
+    struct loop *loop;
+};
+
+static void *
+run_helper(void *arg)
+{
+    loop_run(((struct helper *)arg)->loop);
+    return NULL;
+}
+
+/* Sessions on several loops at once, kept and woken again from the main one. */
+static void
+test_many_loops(void **state)
+{
+    static const struct behaviour up = {.ehlo = ALL}, down = {.down = true};
+    struct loop *loops[3];
+    struct helper helpers[2];
+    struct err err;
+    struct stage t;
+
+    (void)state;
+    set_up(&t, &up, &down, "{tls: no, max_messages_per_connection: 20}");
+    delivery_free(t.delivery);
+    loops[0] = t.loop;
+    for (size_t i = 0; i < 2; i++) {
+        helpers[i].loop = loops[i + 1] = loop_new(&err);
+        pthread_create(&helpers[i].thread, NULL, run_helper, &helpers[i]);
+    }
+    t.delivery = delivery_new(loops, 3, t.settings, &err);
+    delivery_set_queue(t.delivery, &t.queue);
+    for (int round = 0; round < 20; round++) {
+        for (int i = 0; i < 100; i++)
+            add_mail(&t, false);
+        t.wanted += 6;
+        for (int i = 0; i < 6; i++)
+            delivery_session_wanted(t.delivery, &t.destination);
+        loop_run(t.loop);
+        assert_int_equal(t.queue.done, (round + 1) * 100);
+    }
+    assert_int_equal(t.a.messages, 2000);
+    delivery_drain(t.delivery, on_idle, &t);
+    loop_run(t.loop);
+    delivery_free(t.delivery);
+    for (size_t i = 0; i < 2; i++) {
+        loop_stop(helpers[i].loop);
+        pthread_join(helpers[i].thread, NULL);
+        loop_free(helpers[i].loop);
+    }
+    t.delivery = delivery_new(loops, 1, t.settings, &err);
+    tear_down(&t);
+}
+
+static void
+quiet(void *arg, struct sv line)
+{
+    (void)arg;
+    (void)line;
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_reload),
+        cmocka_unit_test(test_free_at_work),
+        cmocka_unit_test(test_many_loops),
+    };
+    int failed;
+    struct err err;
+
+    log_capture(quiet, NULL);
+    if (!tls_init(&err))
+        return 1;
+    pki_make(&(struct pki_options){.name = "ca", .is_ca = true});
+    pki_make(&(struct pki_options){
+        .name = "good", .names = "DNS:a.test", .issuer = "ca"});
+    pki_make(&(struct pki_options){
+        .name = "other", .names = "DNS:y.test", .issuer = "ca"});
+    setenv("SSL_CERT_FILE", pki_path("ca.pem"), 1);
+    dns = test_dns_server_new(records);
+    failed = RUN_ROWS("delivery", check, rows) +
+             cmocka_run_group_tests_name("delivery_more", tests, NULL, NULL);
+    test_dns_server_free(dns);
+    return failed;
+}
