@@ -171,7 +171,6 @@ keeper_start(struct spool *spool, enum spool_journal journal, struct err *err)
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&keeper->wake, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    spare_clean(spool, journal);
     code = pthread_create(&keeper->thread, NULL, keeper_run, keeper);
     if (code == 0)
         return keeper;

@@ -171,7 +171,7 @@ choose_next(struct spool_reader *reader, uint32_t last, struct err *err)
 }
 
 static enum spool_read
-open_next(struct spool_reader *reader, struct err *err)
+try_next(struct spool_reader *reader, struct err *err)
 {
     uint32_t last = spool_place_segment(
         shared_end(&reader->spool->shared, reader->journal));
@@ -191,12 +191,28 @@ open_next(struct spool_reader *reader, struct err *err)
         enter_segment(reader, ref);
         return SPOOL_RECORD;
     }
-    if (err != NULL)
-        *err = cause;
+    *err = cause;
     if (cause.code != EBADMSG)
-        return SPOOL_FAILED; /* or gone just now: the next try sees it */
+        return SPOOL_FAILED;
     reader->number = number;
     return SPOOL_DAMAGED;
+}
+
+/* A segment that was reclaimed between the look into the directory and its
+ * opening is not there any more at the second look. */
+static enum spool_read
+open_next(struct spool_reader *reader, struct err *err)
+{
+    struct err cause = {0};
+    enum spool_read result;
+    int tries = 3;
+
+    do
+        result = try_next(reader, &cause);
+    while (result == SPOOL_FAILED && cause.code == ENOENT && --tries > 0);
+    if (err != NULL && (result == SPOOL_FAILED || result == SPOOL_DAMAGED))
+        *err = cause;
+    return result;
 }
 
 /* --- Reading ------------------------------------------------------------ */

@@ -24,14 +24,28 @@ want(struct wanted *wanted, uint64_t number)
     wanted->numbers[wanted->count++] = number;
 }
 
+static int
+compare_numbers(const void *a, const void *b)
+{
+    const uint64_t *x = a;
+    const uint64_t *y = b;
+
+    return (*x > *y) - (*x < *y);
+}
+
+static void
+sort_wanted(struct wanted *wanted)
+{
+    if (wanted->count > 1)
+        qsort(wanted->numbers, wanted->count, sizeof *wanted->numbers,
+              compare_numbers);
+}
+
 static bool
 is_wanted(const struct wanted *wanted, uint64_t number)
 {
-    for (size_t i = 0; i < wanted->count; i++) {
-        if (wanted->numbers[i] == number)
-            return true;
-    }
-    return false;
+    return wanted->count > 0 && bsearch(&number, wanted->numbers, wanted->count,
+                                        sizeof number, compare_numbers) != NULL;
 }
 
 /* --- The last segment --------------------------------------------------- */
@@ -137,6 +151,7 @@ walk_segment(struct spool *spool, int fd, const struct segment_header *header,
     found->last = header->number;
     found->end = SEGMENT_START;
     found->next_sequence = header->first_sequence;
+    found->wall_us = header->created_us;
     scan_init(&walk.scan, fd,
               &(struct scan_options){
                   .salt = header->salt,
@@ -288,6 +303,7 @@ recover_journal(struct spool *spool, enum spool_journal journal,
     ok = recover_last(spool, journal, &list, &bodies, found, err);
     if (ok && list.count > 0)
         found->highest = list.numbers[list.count - 1];
+    sort_wanted(&bodies);
     if (ok)
         sweep_bodies(spool, journal, &list, &bodies,
                      found->empty != 0 ? found->empty : found->last);

@@ -13,7 +13,7 @@ struct recovered {
     uint32_t highest; /* number in use; the next one must be above */
     uint32_t empty;   /* a last segment without records: can be recycled */
     uint64_t next_sequence;
-    int64_t wall_us; /* of the last record; 0: none */
+    int64_t wall_us; /* of the last record, or its segment; 0: none */
 };
 
 /* Also removes the body files that no record points at. */

@@ -11,16 +11,13 @@
 static bool
 map_file(struct shared *shared, int fd, struct err *err)
 {
-    struct stat st;
     void *at;
+    /* Real blocks, not a hole: filling a hole of a mapped file on a full disk
+     * is no error that could be handled but a SIGBUS. */
+    int code = posix_fallocate(fd, 0, sizeof *shared->file);
 
-    if (fstat(fd, &st) == -1) {
-        err_sys(err, "stat spool/shared");
-        return false;
-    }
-    if ((size_t)st.st_size < sizeof *shared->file &&
-        ftruncate(fd, sizeof *shared->file) == -1) {
-        err_sys(err, "extend spool/shared");
+    if (code != 0) {
+        err_code(err, code, "allocate spool/shared");
         return false;
     }
     at = mmap(NULL, sizeof *shared->file, PROT_READ | PROT_WRITE, MAP_SHARED,

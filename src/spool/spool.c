@@ -51,11 +51,16 @@ open_journal_dir(struct spool *spool, enum spool_journal journal,
 static bool
 sync_dirs(const struct spool *spool, struct err *err)
 {
-    if (fsync(spool->dir) == 0 && fsync(spool->journal_dir[0]) == 0 &&
-        fsync(spool->journal_dir[1]) == 0)
-        return true;
-    err_sys(err, "sync directories");
-    return false;
+    int parent = openat(spool->dir, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool ok = parent != -1 && fsync(parent) == 0 && fsync(spool->dir) == 0 &&
+              fsync(spool->journal_dir[0]) == 0 &&
+              fsync(spool->journal_dir[1]) == 0;
+
+    if (!ok)
+        err_sys(err, "sync directories");
+    if (parent != -1)
+        close(parent);
+    return ok;
 }
 
 static bool
@@ -193,6 +198,7 @@ start_writing(struct spool *spool, enum spool_journal journal, struct err *err)
 
     if (!lock_journal(spool, journal, err))
         return false;
+    spare_clean(spool, journal); /* nobody makes new ones yet */
     options.arg = spool->ports = port_list_new();
     spool->journal = journal_start(spool, &options, err);
     if (spool->journal == NULL)

@@ -89,6 +89,8 @@ open_segment(struct walk *walk, struct survey_segment *segment)
     segment->fd =
         openat(walk->survey->journal_dir[walk->journal],
                segment_name(segment->number, name), O_RDONLY | O_CLOEXEC);
+    if (segment->fd == -1 && errno == ENOENT)
+        return; /* reclaimed just now */
     if (segment->fd == -1)
         err_sys(&err, "open");
     else if (segment_header_read(segment->fd, &segment->header, &err))
@@ -138,6 +140,23 @@ has_writer(const struct walk *walk)
     return locked;
 }
 
+bool
+survey_current(const struct survey *survey,
+               const struct survey_segment *segment)
+{
+    enum spool_journal journal = segment->header.journal;
+    struct segment_header now;
+    char name[SEGMENT_NAME];
+    int fd = openat(survey->journal_dir[journal],
+                    segment_name(segment->number, name), O_RDONLY | O_CLOEXEC);
+    bool same = fd != -1 && segment_header_read(fd, &now, NULL) &&
+                now.salt == segment->header.salt;
+
+    if (fd != -1)
+        close(fd);
+    return same;
+}
+
 /* --- Records ------------------------------------------------------------ */
 
 static bool
@@ -157,6 +176,8 @@ walk_records(struct walk *walk, const struct survey_segment *segment,
             walk->calls->on_record(walk->arg, segment, &item);
             break;
         case SCAN_DAMAGED:
+            if (!survey_current(walk->survey, segment))
+                return true;
             snprintf(what, sizeof what, "no intact record up to %" PRIu64,
                      item.skipped_to);
             problem(walk, segment, item.offset, what);

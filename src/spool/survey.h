@@ -36,6 +36,10 @@ struct survey_calls {
 MUST_USE bool survey_open(struct survey *survey, const char *state_dir,
                           struct err *err);
 void survey_close(struct survey *survey);
+/* Whether the segment is still that segment: on a live spool it may have been
+ * reclaimed while we read, and then what we read says nothing. */
+bool survey_current(const struct survey *survey,
+                    const struct survey_segment *segment);
 MUST_USE bool survey_walk(struct survey *survey, enum spool_journal journal,
                           const struct survey_calls *calls, void *arg,
                           struct err *err);

@@ -58,11 +58,18 @@ check_round_trip(void **state)
 
 enum { WRITERS = 8, EACH = 40 };
 
+struct writer {
+    pthread_t thread;
+    struct loop *loop;
+    unsigned first;
+};
+
 static void *
 write_some(void *arg)
 {
-    unsigned first = *(unsigned *)arg;
-    struct loop *own = loop_new_manual(1000, 1700000000);
+    struct writer *writer = arg;
+    struct loop *own = writer->loop;
+    unsigned first = writer->first;
     struct outcome outcome = {0};
 
     for (unsigned i = 0; i < EACH; i++)
@@ -70,26 +77,26 @@ write_some(void *arg)
                      first + i);
     wait_until(own, &outcome.done, EACH);
     assert_int_equal(outcome.failed, 0);
-    loop_free(own);
     return NULL;
 }
 
 static void
 many_threads(void)
 {
-    pthread_t threads[WRITERS];
-    unsigned firsts[WRITERS];
+    struct writer writers[WRITERS];
     bool seen[WRITERS * EACH] = {false};
     struct spool_status status;
     struct found found;
 
     for (unsigned i = 0; i < WRITERS; i++) {
-        firsts[i] = i * EACH;
+        writers[i].first = i * EACH;
+        writers[i].loop = loop_new_manual(1000, 1700000000);
         assert_int_equal(
-            pthread_create(&threads[i], NULL, write_some, &firsts[i]), 0);
+            pthread_create(&writers[i].thread, NULL, write_some, &writers[i]),
+            0);
     }
     for (unsigned i = 0; i < WRITERS; i++)
-        pthread_join(threads[i], NULL);
+        pthread_join(writers[i].thread, NULL);
     read_all(spool, SPOOL_INTAKE, 0, &found);
     assert_int_equal(found.records, WRITERS * EACH);
     for (size_t i = 0; i < found.records; i++)
@@ -100,6 +107,10 @@ many_threads(void)
     assert_int_equal(status.commits, WRITERS * EACH);
     assert_true(status.batches < status.commits);
     assert_int_equal(status.intake_durable, WRITERS * EACH);
+    spool_close(spool); /* before the loops that it posts to */
+    for (unsigned i = 0; i < WRITERS; i++)
+        loop_free(writers[i].loop);
+    spool = open_intake(&small_limits);
 }
 
 static size_t

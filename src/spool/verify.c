@@ -82,7 +82,7 @@ check_body(struct verify *v, const struct survey_segment *segment,
         fault = body_fault(fd, &item->record);
     if (fd != -1)
         close(fd);
-    if (fault != NULL)
+    if (fault != NULL && survey_current(&v->survey, segment))
         say(v, segment->number, item->offset, fault);
 }
 
@@ -116,7 +116,7 @@ on_record(void *arg, const struct survey_segment *segment,
     v->records++;
     if (!head_is_right(item, &err))
         say(v, segment->number, item->offset, err.text);
-    if (item->content_damaged)
+    if (item->content_damaged && survey_current(&v->survey, segment))
         say(v, segment->number, item->offset,
             "the content fails its checksum: the message cannot be delivered");
     if (item->record.body != 0)
