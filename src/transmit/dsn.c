@@ -76,7 +76,7 @@ clean(struct arena *arena, struct sv text, bool global)
     for (size_t i = 0; i < text.n; i++) {
         unsigned char c = (unsigned char)text.p[i];
 
-        if (c == '\n' || c == '\t')
+        if (c == '\r' || c == '\n' || c == '\t')
             c = ' ';
         if (c < 0x20 || c == 0x7f || (c > 0x7f && !global))
             c = '?';

@@ -23,7 +23,7 @@ static void
 start(struct world *world, const char *what)
 {
     struct queue_stats stats;
-    size_t before = mallinfo2().uordblks;
+    struct mallinfo2 before = mallinfo2(), after;
     double began = seconds();
     double took;
     size_t each;
@@ -32,7 +32,9 @@ start(struct world *world, const char *what)
     took = seconds() - began;
     queue_stats(world->queue, &stats);
     assert_int_equal(stats.messages, MESSAGES);
-    each = (mallinfo2().uordblks - before) / MESSAGES;
+    after = mallinfo2();
+    each = (after.uordblks + after.hblkhd - before.uordblks - before.hblkhd) /
+           MESSAGES;
     print_message("%s: %d messages in %.2f s, %zu bytes each (%zu reckoned)\n",
                   what, MESSAGES, took, each,
                   queue_memory(world->queue) / MESSAGES);
