@@ -1,7 +1,6 @@
 /* queue …: calls of the sender, shown as tables or as it gave them. */
-#include "cli.h"
-
 #include "queue.h"
+
 #include "text_table.h"
 #include <inttypes.h>
 
@@ -94,22 +93,25 @@ call_table(struct cli *cli, json_t *params, const struct text_column *columns,
     return ok ? CLI_OK : CLI_FAILED;
 }
 
-/* Why it did not work the last time, as one text: "required-tls: 454 4.7.0
+/* Why it did not work the last time, as one text: "starttls-refused: 454 4.7.0
  * TLS not available (mx.example.org)". */
 static const char *
 reason_text(const json_t *failure, char *room, size_t size)
 {
-    const char *why = text(failure, "reason"), *said = text(failure, "text"),
-               *host = text(failure, "host"), *stage = text(failure, "stage");
+    const char *why = text(failure, "reason"), *said = text(failure, "text");
+    const char *host = text(failure, "host"), *stage = text(failure, "stage");
+    struct sv rest = sv_of(why);
     char code[TEXT_SIZE] = "";
 
-    if (failure == NULL)
-        return "";
-    if (number(failure, "code") != 0)
+    if (sv_take_prefix(&rest, sv_of(stage)))
+        stage = ""; /* the reason names it */
+    if (strcmp(said, why) == 0)
+        said = ""; /* nobody said it: it is ours */
+    else if (number(failure, "code") != 0)
         snprintf(code, sizeof code, "%" PRId64 " ", number(failure, "code"));
     snprintf(room, size, "%s%s%s%s%s%s%s%s%s", stage, stage[0] ? ": " : "", why,
-             why[0] && (code[0] || said[0]) ? ": " : "", code, said,
-             host[0] ? " (" : "", host, host[0] ? ")" : "");
+             why[0] && said[0] ? ": " : "", code, said, host[0] ? " (" : "",
+             host, host[0] ? ")" : "");
     return room;
 }
 

@@ -55,7 +55,7 @@ do_all(struct deeds *deeds)
     size_t i;
 
     json_array_foreach(deeds->ids, i, id) do_one(deeds, json_string_value(id));
-    printf("%" PRIu64 " messages\n", deeds->done);
+    printf("%" PRIu64 " message%s\n", deeds->done, deeds->done == 1 ? "" : "s");
     return deeds->failed == 0 ? CLI_OK : CLI_FAILED;
 }
 

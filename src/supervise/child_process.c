@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "supervise/privilege.h"
 #include <errno.h>
 #include <signal.h>
 #include <spawn.h>
@@ -184,8 +185,10 @@ spawn(struct supervisor *s, struct child *child, int channel)
     posix_spawnattr_setsigdefault(&attributes, &all);
     posix_spawnattr_setflags(&attributes,
                              POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    privilege_raise(); /* the child drops all rights by itself */
     rc = posix_spawn(&child->pid, "/proc/self/exe", &actions, &attributes, argv,
                      environment);
+    privilege_lower();
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
     mem_free(environment);

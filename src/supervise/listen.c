@@ -1,5 +1,6 @@
 #include "supervise/listen.h"
 
+#include "supervise/privilege.h"
 #include <errno.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -42,9 +43,12 @@ socket_bind(const struct net_address *address, bool reuse_port)
     /* "[::]:25" and "0.0.0.0:25" are two listeners. */
     if (ok && address->sa.sa_family == AF_INET6)
         ok = setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) == 0;
-    if (ok && bind(fd, &address->sa, net_address_length(address)) == 0)
-        return fd;
+    privilege_raise(); /* for ports below 1024 */
+    ok = ok && bind(fd, &address->sa, net_address_length(address)) == 0;
     why = errno;
+    privilege_lower();
+    if (ok)
+        return fd;
     close(fd);
     errno = why;
     return -1;
@@ -67,11 +71,13 @@ port_is_free(const struct net_address *address)
 static bool
 row_open(struct listen_row *row, bool alone, size_t loops)
 {
+    int fd;
+
     row->fds = mem_alloc_array(loops, sizeof *row->fds);
     if (alone && !port_is_free(&row->address))
         return false;
     while (row->count < loops) {
-        int fd = socket_bind(&row->address, true);
+        fd = socket_bind(&row->address, true);
 
         if (fd == -1)
             return false;
@@ -208,7 +214,7 @@ listen_set_close(struct listen_set *set)
 }
 
 static bool
-unix_bind(int fd, const struct sockaddr_un *address, uid_t owner, gid_t group)
+unix_bind(int fd, const struct sockaddr_un *address)
 {
     mode_t mask;
     int rc;
@@ -218,13 +224,11 @@ unix_bind(int fd, const struct sockaddr_un *address, uid_t owner, gid_t group)
     mask = umask(0177);
     rc = bind(fd, (const struct sockaddr *)address, sizeof *address);
     umask(mask);
-    if (rc == -1 || listen(fd, UNIX_BACKLOG) == -1)
-        return false;
-    return owner == (uid_t)-1 || lchown(address->sun_path, owner, group) == 0;
+    return rc == 0 && listen(fd, UNIX_BACKLOG) == 0;
 }
 
 int
-listen_unix(const char *path, uid_t owner, gid_t group, struct err *err)
+listen_unix(const char *path, struct err *err)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd;
@@ -235,7 +239,7 @@ listen_unix(const char *path, uid_t owner, gid_t group, struct err *err)
         return -1;
     }
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd != -1 && unix_bind(fd, &address, owner, group))
+    if (fd != -1 && unix_bind(fd, &address))
         return fd;
     err_sys(err, "%s", path);
     if (fd != -1)

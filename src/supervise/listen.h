@@ -39,7 +39,6 @@ void listen_set_abandon(struct listen_set *current, struct listen_set *set);
 void listen_set_close(struct listen_set *set);
 
 /* A listening Unix socket, mode 0600, in place of what a former process left.
- * owner: of the file, (uid_t)-1 keeps ours. -1 on failure. */
-MUST_USE int listen_unix(const char *path, uid_t owner, gid_t group,
-                         struct err *err);
+ * -1 on failure. */
+MUST_USE int listen_unix(const char *path, struct err *err);
 #endif

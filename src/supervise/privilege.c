@@ -37,6 +37,38 @@ privilege_find(const char *user, struct privilege_user *found, struct err *err)
     return true;
 }
 
+static uid_t borrowed; /* 0: none */
+
+bool
+privilege_borrow(const char *user, struct err *err)
+{
+    struct privilege_user to;
+
+    if (!privilege_find(user, &to, err))
+        return false;
+    if (initgroups(user, to.gid) == -1 || setegid(to.gid) == -1) {
+        err_sys(err, "take the groups of the user %s", user);
+        return false;
+    }
+    borrowed = to.uid;
+    privilege_lower();
+    return true;
+}
+
+void
+privilege_raise(void)
+{
+    if (borrowed != 0 && seteuid(0) == -1)
+        abort(); /* the saved user is root: cannot be */
+}
+
+void
+privilege_lower(void)
+{
+    if (borrowed != 0 && seteuid(borrowed) == -1)
+        abort();
+}
+
 bool
 privilege_drop(const char *user, struct err *err)
 {

@@ -11,6 +11,13 @@ struct privilege_user {
 
 MUST_USE bool privilege_find(const char *user, struct privilege_user *found,
                              struct err *err);
+/* For a supervisor that is root: from now on it acts with the rights of that
+ * user, so that no file that the user can replace by a link is opened, made or
+ * given away with root's, except between raise and lower.  Without a call of
+ * privilege_borrow() those two do nothing. */
+MUST_USE bool privilege_borrow(const char *user, struct err *err);
+void privilege_raise(void);
+void privilege_lower(void);
 /* Becomes that user for good, with the user's groups (so that a group may be
  * given the right to read keys). */
 MUST_USE bool privilege_drop(const char *user, struct err *err);

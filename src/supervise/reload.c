@@ -109,7 +109,7 @@ use_settings(struct supervisor *s)
     const struct settings *settings = s->revision.settings;
     struct err err;
 
-    if (!revision_open_log(s, settings, &err))
+    if (!revision_open_log(settings, &err))
         log_event(NULL, LOG_ERROR, "supervisor.log_failed",
                   LOG_STR("reason", err.text));
     if (settings->loops != 0 && settings->loops != s->loops)

@@ -3,7 +3,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
-#include <errno.h>
+#include "supervise/privilege.h"
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -14,9 +14,12 @@ enum { CONFIG_MAX = 1 << 20 }; /* bytes of a file; lib/conf reads no more */
 static bool
 read_text(const char *path, struct buf *text, struct err *err)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     ssize_t got = -1;
+    int fd;
 
+    privilege_raise(); /* it may be root's alone */
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    privilege_lower();
     if (fd != -1)
         do {
             char *dst = buf_reserve(text, 65536);
@@ -114,24 +117,8 @@ revision_abandon(struct supervisor *s, struct revision *candidate)
     revision_close(candidate);
 }
 
-/* The services write to the same file, as their own user. */
-static bool
-make_log_file(const struct supervisor *s, const char *path, struct err *err)
-{
-    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
-    bool ok =
-        fd != -1 && (s->uid == (uid_t)-1 || fchown(fd, s->uid, s->gid) == 0);
-
-    if (!ok)
-        err_sys(err, "log file %s", path);
-    if (fd != -1)
-        close(fd);
-    return ok;
-}
-
 bool
-revision_open_log(const struct supervisor *s, const struct settings *settings,
-                  struct err *err)
+revision_open_log(const struct settings *settings, struct err *err)
 {
     const struct log_options options = {
         .process = "supervisor",
@@ -140,7 +127,5 @@ revision_open_log(const struct supervisor *s, const struct settings *settings,
         .format = settings->log.format,
     };
 
-    return (strcmp(options.path, "-") == 0 ||
-            make_log_file(s, options.path, err)) &&
-           log_open(&options, err);
+    return log_open(&options, err);
 }

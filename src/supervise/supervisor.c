@@ -169,8 +169,7 @@ open_calls(struct supervisor *s, struct err *err)
 
         buf_printf(&path, "%s/run/%s.sock", s->revision.settings->state_dir,
                    s->children[i].controls ? "control" : s->children[i].name);
-        s->children[i].calls_fd =
-            listen_unix(buf_cstr(&path), s->uid, s->gid, err);
+        s->children[i].calls_fd = listen_unix(buf_cstr(&path), err);
         buf_fini(&path);
         if (s->children[i].calls_fd == -1)
             return false;
@@ -190,8 +189,8 @@ supervisor_prepare(struct supervisor *s, const char *config_path,
            revision_load(s, &s->revision, err) && choose_user(s, err) &&
            state_dir_make(s->revision.settings->state_dir, s->uid, s->gid,
                           err) &&
-           lock_state(s, err) &&
-           revision_open_log(s, s->revision.settings, err) &&
+           (s->user == NULL || privilege_borrow(s->user, err)) &&
+           lock_state(s, err) && revision_open_log(s->revision.settings, err) &&
            listen_set_open(&s->revision.listeners, s->revision.settings, &none,
                            s->loops = loop_count(s->revision.settings), err) &&
            open_calls(s, err);

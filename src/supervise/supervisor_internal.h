@@ -92,8 +92,7 @@ MUST_USE bool revision_load(struct supervisor *s, struct revision *revision,
 void revision_close(struct revision *revision);
 /* Gives the candidate's listeners back to the one in force. */
 void revision_abandon(struct supervisor *s, struct revision *candidate);
-MUST_USE bool revision_open_log(const struct supervisor *s,
-                                const struct settings *settings,
+MUST_USE bool revision_open_log(const struct settings *settings,
                                 struct err *err);
 
 /* --- child_process.c ----------------------------------------------------- */

@@ -217,16 +217,25 @@ def test_children_drop_privileges(gateway, certificate):
         folder.chmod(0o755)
         own = Gateway(gateway.binary, folder, certificate)
         own.write(extra="user: nobody\n")
-        os.chown(folder / "key.pem", user.pw_uid, user.pw_gid)
-        os.chown(folder / "cert.pem", user.pw_uid, user.pw_gid)
+        own.config.chmod(0o600)  # root's: only the supervisor reads it
+        for path in (folder, folder / "key.pem", folder / "cert.pem"):
+            os.chown(path, user.pw_uid, user.pw_gid)
         try:
             own.start()
+            supervisor = pathlib.Path(f"/proc/{own.process.pid}/status").read_text()
+            assert f"Uid:\t0\t{user.pw_uid}\t0\t" in supervisor
+            assert own.cli("reload").returncode == 0
+            os.kill(own.processes()["receiver"]["pid"], signal.SIGKILL)
+            wait_for(lambda: own.ready() and own.processes()["receiver"]["restarts"])
             for process in own.processes().values():
                 status = pathlib.Path(f"/proc/{process['pid']}/status").read_text()
                 assert f"Uid:\t{user.pw_uid}\t{user.pw_uid}\t{user.pw_uid}" in status
                 assert f"Gid:\t{user.pw_gid}\t{user.pw_gid}\t{user.pw_gid}" in status
                 assert re.search(r"CapEff:\t0+\n", status)
-            assert (folder / "state").stat().st_uid == user.pw_uid
+            for path in ("log", "state", "state/run", "state/run/lock",
+                         "state/run/control.sock"):
+                assert (folder / path).stat().st_uid == user.pw_uid
+            assert own.cli("stop").returncode == 0
         finally:
             own.end()
 
