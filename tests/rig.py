@@ -16,7 +16,7 @@ import textwrap
 import threading
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = pathlib.Path(os.environ.get("WAXGATE_BUILD", ROOT / "build"))
 WAXGATE = os.environ.get("WAXGATE_BIN", str(BUILD / "cli" / "waxgate"))
 LOAD = str(BUILD / "bench" / "load")
