@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import pwd
+import random
 import re
 import shutil
 import signal
@@ -505,6 +506,28 @@ def test_reload_while_a_process_is_starting(standin):
     assert standin.cli("reload").returncode == 0
     assert wait_for(standin.ready)["sender"]["restarts"] == 1
     assert standin.status()["hostname"] == "gw.test"
+
+
+def test_reloads_while_processes_die(gateway):
+    """Whatever dies when, each reload ends, and the end is the last revision."""
+    gateway.start()
+    choice = random.Random(7)
+    for round in range(8):
+        gateway.write(hostname=f"round{round}.test")
+        reload = subprocess.Popen([gateway.binary, "--config", str(gateway.config), "reload"],
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        time.sleep(choice.random() * 0.02)
+        name = choice.choice(PROCESSES)
+        pid = gateway.processes().get(name, {}).get("pid")
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+        reload.communicate(timeout=30)
+    wait_for(gateway.ready, seconds=60)
+    assert gateway.cli("reload").returncode == 0
+    status = gateway.status()
+    assert status["hostname"] == "round7.test"
+    with gateway.connect() as session:
+        assert alive(session)
 
 
 def test_log_file_is_opened_anew(gateway):
