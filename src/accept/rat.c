@@ -292,6 +292,15 @@ find_user(const struct rat *rat, struct sv local, struct sv domain,
     return rule != NULL ? rule : find(rat, (struct sv){key, n}, except);
 }
 
+/* Rank 3.  A domain that is none (".example.org") could hit another kind. */
+static const struct rule *
+find_domain(const struct rat *rat, struct sv domain, const struct rule *except)
+{
+    const struct rule *rule = find(rat, domain, except);
+
+    return rule != NULL && rule->kind == PATTERN_DOMAIN ? rule : NULL;
+}
+
 /* Where the longest suffix begins that a row could have: a name of a hundred
  * labels costs no more than another. */
 static size_t
@@ -329,7 +338,7 @@ match(const struct rat *rat, struct sv local, struct sv domain,
     if (rat->users)
         rule = find_user(rat, local, domain, except);
     if (rule == NULL)
-        rule = find(rat, domain, except);
+        rule = find_domain(rat, domain, except);
     if (rule == NULL)
         rule = find_suffix(rat, domain, except);
     return rule != NULL || rat->all == except ? rule : rat->all;
