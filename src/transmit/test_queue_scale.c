@@ -5,7 +5,9 @@
 #include <malloc.h>
 #include <time.h>
 
-enum { MESSAGES = 100000, START_LIMIT_S = 20, BYTES_PER_MESSAGE = 400 };
+enum { START_LIMIT_S = 20, BYTES_PER_MESSAGE = 400 };
+
+static size_t messages = 100000; /* or the program's argument */
 
 static const char yaml[] =
     WORLD_YAML "spool: {segment_size: 64M, spare_segments: 1, min_free: 1M}\n";
@@ -31,15 +33,30 @@ start(struct world *world, const char *what)
     world_open(world);
     took = seconds() - began;
     queue_stats(world->queue, &stats);
-    assert_int_equal(stats.messages, MESSAGES);
+    assert_int_equal(stats.messages, messages);
     after = mallinfo2();
     each = (after.uordblks + after.hblkhd - before.uordblks - before.hblkhd) /
-           MESSAGES;
-    print_message("%s: %d messages in %.2f s, %zu bytes each (%zu reckoned)\n",
-                  what, MESSAGES, took, each,
-                  queue_memory(world->queue) / MESSAGES);
+           messages;
+    print_message("%s: %zu messages in %.2f s, %zu bytes each (%zu reckoned)\n",
+                  what, messages, took, each,
+                  queue_memory(world->queue) / messages);
     assert_true(each <= BYTES_PER_MESSAGE);
     assert_true(took < START_LIMIT_S);
+}
+
+/* As a session does, many in a row. */
+static bool
+deliver_quietly(struct world *world, struct destination *d)
+{
+    struct parcel *parcel = queue_take(world->queue, d, 100);
+
+    if (parcel == NULL)
+        return false;
+    parcel->recipients[0].decided = true;
+    parcel->recipients[0].outcome = OUTCOME_DELIVERED;
+    parcel->recipients[0].status.class = 2;
+    queue_done(world->queue, parcel);
+    return true;
 }
 
 static void
@@ -59,7 +76,7 @@ check_scale(void **state)
     world_init(&world, yaml);
     world.intake = spool_open_intake(world.dir, &world.settings->spool, &err);
     assert_non_null(world.intake);
-    world_accept_many(&world, MESSAGES, "dst.example");
+    world_accept_many(&world, messages, "dst.example");
     spool_close(world.intake);
     start(&world, "from the intake");
     world_settle(&world);
@@ -74,14 +91,24 @@ check_scale(void **state)
     world_close(&world);
     print_message("closed in %.2f s\n", seconds() - began);
     start(&world, "from the checkpoint");
+    world_advance(&world, 80000);
+    d = world_session(&world);
+    began = seconds();
+    for (size_t i = 0; i < 2000; i++)
+        assert_true(deliver_quietly(&world, d));
+    world_settle(&world);
+    print_message("%.0f deliveries a second\n", 2000 / (seconds() - began));
+    world_session_end(&world, d, true);
     world_close(&world);
     world_fini(&world);
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(check_scale)};
 
+    if (argc > 1)
+        messages = strtoul(argv[1], NULL, 10);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

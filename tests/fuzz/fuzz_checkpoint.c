@@ -31,14 +31,15 @@ static struct queue *
 new_queue(void)
 {
     struct queue_calls calls = {0};
+    struct queue *queue = queue_new(NULL, loop, settings, &calls);
 
-    return queue_new(NULL, loop, settings, &calls);
+    queue->closing = true; /* its turns on the loop do nothing */
+    return queue;
 }
 
 static void
 drop_queue(struct queue *queue)
 {
-    queue->closing = true;
     queue_free(queue);
     loop_advance(loop, 0);
 }
