@@ -1,62 +1,25 @@
 /* The writer thread's life, and the functions behind the arrows:
  *
  *   WRITING --write or sync fails (segment_lost)--> FAILING
- *   FAILING --segment_begin() succeeds--> WRITING
+ *   FAILING --journal_begin_segment() succeeds--> WRITING
  *
  * Invariant 1: in WRITING fd is open, every byte before `end` is durable and
  * published, and nothing behind `end` was ever reported as durable.
  * Invariant 2: in FAILING fd is -1, and `last`/`end` say where the journal
  * ends; the next segment's header repeats that.
  * Invariant 3: sequence numbers are never used twice. */
-#include "spool/journal.h"
-#include "base/clock.h"
 #include "base/log.h"
-#include "base/random.h"
+#include "spool/journal_internal.h"
 #include "spool/recover.h"
 #include "spool/spare.h"
-#include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
-#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 enum {
     BATCH_ENTRIES = 4096,
     BATCH_BYTES = 16 << 20,
-    IOV_ENTRIES = 1024, /* IOV_MAX on Linux */
     RETRY_FIRST_MS = 100,
     RETRY_MAX_MS = 5000,
-};
-
-struct journal {
-    struct spool *spool;
-    struct journal_options options;
-    pthread_t thread;
-
-    pthread_mutex_t lock;
-    pthread_cond_t more; /* entries, or stop */
-    pthread_cond_t done; /* completed moved, or the journal began to fail */
-    struct list queue;
-    uint64_t appended, completed, last_failed; /* tickets */
-    bool stop;
-    struct err failure; /* why it fails, or failed last */
-
-    _Atomic bool failing;
-    _Atomic uint64_t commits, batches;
-    _Atomic uint32_t segment; /* number being written */
-
-    /* The writer thread's own: */
-    int fd;
-    struct segment_header header; /* of the segment being written, or last */
-    uint64_t size, end;
-    uint32_t last, next_number;
-    uint64_t next_sequence, durable_sequence;
-    unsigned retry_ms;
-    uint64_t retry_at; /* FAILING: when to try again, monotonic ms */
-    int64_t recovered_us;
-    size_t iov_count;
-    struct iovec iov[IOV_ENTRIES];
 };
 
 /* Real time also where tests have frozen the clocks. */
@@ -70,41 +33,6 @@ now_ms(void)
 }
 
 /* --- Segments ----------------------------------------------------------- */
-
-static bool
-segment_begin(struct journal *j, uint64_t need, struct err *err)
-{
-    struct segment_header header = {
-        .journal = j->options.journal,
-        .number = j->next_number++,
-        .salt = random_u64() | 1, /* never 0 */
-        .first_sequence = j->next_sequence,
-        .previous = j->last,
-        .previous_end = j->end,
-        .created_us = clock_wall_us(),
-    };
-    uint64_t size = j->spool->limits.segment_size;
-    uint64_t got;
-    int fd;
-
-    if (size < SEGMENT_START + need)
-        size = SEGMENT_START + need;
-    fd = segment_create(j->spool, &header, size, &got, err);
-    if (fd == -1)
-        return false;
-    if (j->fd != -1)
-        close(j->fd);
-    j->fd = fd;
-    j->header = header;
-    j->size = got;
-    j->last = header.number;
-    j->end = SEGMENT_START;
-    j->segment = header.number;
-    shared_publish(&j->spool->shared, header.journal,
-                   place_make(header.journal, header.number, SEGMENT_START),
-                   j->durable_sequence);
-    return true;
-}
 
 /* Nothing behind j->end in this segment is believed any more. */
 static void
@@ -131,7 +59,7 @@ try_again(struct journal *j)
 {
     struct err err = {0};
 
-    if (segment_begin(j, 0, &err)) {
+    if (journal_begin_segment(j, 0, &err)) {
         j->failing = false;
         log_event(NULL, LOG_INFO, "spool.recovered",
                   LOG_STR("journal", journal_name(j->options.journal)),
@@ -147,184 +75,7 @@ try_again(struct journal *j)
     j->retry_at = now_ms() + j->retry_ms;
 }
 
-/* --- Writing a batch ---------------------------------------------------- */
-
-static bool
-flush_iov(struct journal *j, uint64_t *at, struct err *err)
-{
-    struct iovec *iov = j->iov;
-    size_t left = j->iov_count;
-
-    j->iov_count = 0;
-    while (left > 0) {
-        ssize_t put = pwritev(j->fd, iov, (int)left, (off_t)*at);
-
-        if (put == -1 && errno == EINTR)
-            continue;
-        if (put == -1) {
-            err_sys(err, "write segment %" PRIu32, j->last);
-            return false;
-        }
-        *at += (uint64_t)put;
-        while (left > 0 && (size_t)put >= iov->iov_len) {
-            put -= (ssize_t)iov->iov_len;
-            iov++;
-            left--;
-        }
-        if (left > 0) {
-            iov->iov_base = (char *)iov->iov_base + put;
-            iov->iov_len -= (size_t)put;
-        }
-    }
-    return true;
-}
-
-static bool
-add_iov(struct journal *j, const void *bytes, size_t n, uint64_t *at,
-        struct err *err)
-{
-    if (n == 0)
-        return true;
-    if (j->iov_count == IOV_ENTRIES && !flush_iov(j, at, err))
-        return false;
-    j->iov[j->iov_count++] =
-        (struct iovec){(void *)(uintptr_t)bytes, n}; /* only read */
-    return true;
-}
-
-static bool
-add_entry(struct journal *j, struct journal_entry *entry, uint64_t *at,
-          struct err *err)
-{
-    static const char zeros[RECORD_ALIGN];
-    const struct record *record = &entry->record;
-    uint64_t bytes =
-        RECORD_HEADER + record->head_length + record_inline_length(record);
-    bool ok = add_iov(j, entry->raw, RECORD_HEADER, at, err) &&
-              add_iov(j, entry->head.p, entry->head.n, at, err) &&
-              add_iov(j, entry->text.p, entry->text.n, at, err);
-
-    for (struct block *b = entry->content.first; ok && b != NULL; b = b->next)
-        ok = add_iov(j, b->data, b->used, at, err);
-    return ok &&
-           add_iov(j, zeros, (size_t)(record_span(record) - bytes), at, err);
-}
-
-/* Gives a body file the name that belongs to the segment of its record. */
-static bool
-place_body(struct journal *j, struct journal_entry *entry, bool *renamed,
-           struct err *err)
-{
-    int dir = j->spool->body_dir[j->options.journal];
-    char from[BODY_NAME];
-    char to[BODY_NAME];
-
-    if (entry->record.body == 0 || entry->body_segment == j->last)
-        return true;
-    body_name(entry->body_segment, entry->record.body, from);
-    body_name(j->last, entry->record.body, to);
-    if (renameat(dir, from, dir, to) == -1) {
-        err_sys(err, "rename body file %s", from);
-        return false;
-    }
-    entry->body_segment = j->last;
-    *renamed = true;
-    return true;
-}
-
-static void
-stamp_entry(struct journal *j, struct journal_entry *entry, uint64_t at,
-            int64_t now)
-{
-    struct record *record = &entry->record;
-
-    record->salt = j->header.salt;
-    record->sequence = j->next_sequence++;
-    record->wall_us = now;
-    if (record->type == SPOOL_MESSAGE && record->id == 0)
-        record->id = record->sequence |
-                     (uint64_t)(j->options.journal == SPOOL_LEDGER) << 63;
-    entry->place = place_make(j->options.journal, j->last, at);
-    record_encode(record, entry->head, entry->raw);
-}
-
-static bool
-write_batch(struct journal *j, struct list *batch, uint64_t *at,
-            struct err *err)
-{
-    int64_t now = clock_wall_us();
-    uint64_t next = *at;
-    bool renamed = false;
-
-    LIST_FOREACH (link, batch) {
-        struct journal_entry *entry =
-            CONTAINER_OF(link, struct journal_entry, link);
-
-        stamp_entry(j, entry, next, now);
-        next += record_span(&entry->record);
-        if (!place_body(j, entry, &renamed, err) ||
-            !add_entry(j, entry, at, err))
-            return false;
-    }
-    if (renamed && fsync(j->spool->body_dir[j->options.journal]) == -1) {
-        err_sys(err, "sync body directory");
-        return false;
-    }
-    return flush_iov(j, at, err);
-}
-
-static uint64_t
-batch_bytes(const struct list *batch)
-{
-    uint64_t bytes = 0;
-
-    LIST_FOREACH (link, batch) {
-        const struct journal_entry *entry =
-            CONTAINER_OF(link, struct journal_entry, link);
-
-        bytes += record_span(&entry->record);
-    }
-    return bytes;
-}
-
-/* Writes and syncs; on success the end has moved and is published. */
-static bool
-commit_batch(struct journal *j, struct list *batch, struct err *err)
-{
-    uint64_t need = batch_bytes(batch);
-    uint64_t at;
-
-    j->iov_count = 0;
-    if (need > j->size - j->end && !segment_begin(j, need, err))
-        return false;
-    at = j->end;
-    if (!write_batch(j, batch, &at, err))
-        return false;
-    if (fdatasync(j->fd) == -1) {
-        err_sys(err, "sync segment %" PRIu32, j->last);
-        return false;
-    }
-    j->end = at;
-    j->durable_sequence = j->next_sequence - 1;
-    atomic_fetch_add(&j->commits, batch->length);
-    atomic_fetch_add(&j->batches, 1);
-    shared_publish(&j->spool->shared, j->options.journal,
-                   place_make(j->options.journal, j->last, at),
-                   j->durable_sequence);
-    return true;
-}
-
 /* --- The thread --------------------------------------------------------- */
-
-static void
-remove_body(struct journal *j, const struct journal_entry *entry)
-{
-    char name[BODY_NAME];
-
-    if (entry->record.body != 0)
-        unlinkat(j->spool->body_dir[j->options.journal],
-                 body_name(entry->body_segment, entry->record.body, name), 0);
-}
 
 static void
 tell(struct journal *j, struct list *batch, const struct err *error)
@@ -337,7 +88,7 @@ tell(struct journal *j, struct list *batch, const struct err *error)
             CONTAINER_OF(link, struct journal_entry, link);
 
         if (error != NULL)
-            remove_body(j, entry);
+            journal_remove_body(j, entry);
         entry->on_written(entry, error);
     }
     if (j->options.on_batch != NULL)
@@ -438,7 +189,7 @@ commit_or_fail(struct journal *j, struct list *batch)
 {
     struct err err = {0};
 
-    if (commit_batch(j, batch, &err)) {
+    if (journal_write_batch(j, batch, &err)) {
         tell(j, batch, NULL);
         return;
     }
@@ -586,7 +337,7 @@ begin(struct journal *j, struct err *err)
     j->next_sequence = found.next_sequence;
     j->durable_sequence = found.next_sequence - 1;
     j->recovered_us = found.wall_us;
-    if (!segment_begin(j, 0, err))
+    if (!journal_begin_segment(j, 0, err))
         return false;
     /* A start that nothing was written after leaves no segment behind. */
     if (found.empty != 0 &&

@@ -20,6 +20,7 @@ struct keeper {
     bool spare_failed; /* logged once, until one succeeds */
     struct buf drops;  /* places (8 bytes each) whose bodies may go */
     _Atomic uint64_t free_bytes;
+    _Atomic size_t spares;
 };
 
 uint64_t
@@ -94,6 +95,13 @@ drop_bodies(struct keeper *keeper)
     buf_fini(&drops);
 }
 
+static size_t
+count_spares(struct keeper *keeper)
+{
+    keeper->spares = spare_count(keeper->spool, keeper->journal);
+    return keeper->spares;
+}
+
 static void
 prepare_spares(struct keeper *keeper)
 {
@@ -101,7 +109,7 @@ prepare_spares(struct keeper *keeper)
     struct err err = {0};
 
     while (!keeper->stop &&
-           spare_count(spool, keeper->journal) < spool->limits.spare_segments) {
+           count_spares(keeper) < spool->limits.spare_segments) {
         keeper->free_bytes = disk_free_bytes(spool->dir);
         if (keeper->free_bytes <
             spool->limits.min_free + spool->limits.segment_size)
@@ -212,4 +220,19 @@ uint64_t
 keeper_free_bytes(const struct keeper *keeper)
 {
     return keeper->free_bytes;
+}
+
+void
+keeper_switched(struct keeper *keeper)
+{
+    if (keeper == NULL)
+        return;
+    keeper->spares = 0;
+    keeper_nudge(keeper);
+}
+
+size_t
+keeper_spares(const struct keeper *keeper)
+{
+    return keeper == NULL ? 0 : keeper->spares;
 }

@@ -11,6 +11,11 @@ void keeper_stop(struct keeper *keeper);
 void keeper_nudge(struct keeper *keeper); /* spares may be wanted */
 /* Removes the body file of the record at this place, soon. */
 void keeper_drop_body(struct keeper *keeper, struct spool_place place);
+/* The writer has begun a segment, perhaps from a spare: look again.  keeper may
+ * be NULL here and in the next: the writer starts first. */
+void keeper_switched(struct keeper *keeper);
+/* Spare segments there were at the last look. */
+size_t keeper_spares(const struct keeper *keeper);
 uint64_t keeper_free_bytes(const struct keeper *keeper);
 /* Bytes that the disk has left for us; 0 when it cannot be asked. */
 uint64_t disk_free_bytes(int dir);

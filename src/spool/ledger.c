@@ -126,6 +126,98 @@ take_item(struct sv *in, struct item *item)
 
 /* --- Attempts ----------------------------------------------------------- */
 
+/* Where the value of a tag stands; writing and reading both go by this. */
+struct field {
+    enum attempt_tag tag;
+    size_t offset;
+    size_t size; /* of a number */
+};
+#define FIELD(tag, member)                                                     \
+    {                                                                          \
+        tag, offsetof(struct ledger_attempt, member),                          \
+            sizeof(((struct ledger_attempt *)0)->member)                       \
+    }
+
+static const struct field texts[] = {
+    FIELD(TAG_QUEUE_ID, queue_id),
+    FIELD(TAG_DESTINATION, destination),
+    FIELD(TAG_HOST, host),
+    FIELD(TAG_IP, ip),
+    FIELD(TAG_DELIVERY, delivery),
+    FIELD(TAG_REASON, reason),
+    FIELD(TAG_TLS_VERSION, tls_version),
+    FIELD(TAG_TLS_CIPHER, tls_cipher),
+    FIELD(TAG_TLS_VERIFY, tls_verify),
+};
+
+static const struct field numbers[] = {
+    FIELD(TAG_ID, id),
+    FIELD(TAG_ATTEMPT, attempt),
+    FIELD(TAG_STARTED, started_us),
+    FIELD(TAG_ENDED, ended_us),
+    FIELD(TAG_NEXT_RETRY, next_retry_us),
+    FIELD(TAG_PORT, port),
+    FIELD(TAG_TLS_BITS, tls_bits),
+    FIELD(TAG_TLS_RESUMED, tls_resumed),
+    FIELD(TAG_MESSAGE_FINAL, message_final),
+};
+
+static const struct field *
+find_field(const struct field *fields, size_t count, unsigned tag)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (fields[i].tag == tag)
+            return &fields[i];
+    }
+    return NULL;
+}
+
+static uint64_t
+get_number(const struct ledger_attempt *attempt, const struct field *field)
+{
+    unsigned char bytes[8] = {0};
+    uint16_t u16;
+    uint32_t u32;
+    uint64_t u64;
+
+    memcpy(bytes, (const char *)attempt + field->offset, field->size);
+    memcpy(&u16, bytes, sizeof u16);
+    memcpy(&u32, bytes, sizeof u32);
+    memcpy(&u64, bytes, sizeof u64);
+    return field->size == 1   ? bytes[0]
+           : field->size == 2 ? u16
+           : field->size == 4 ? u32
+                              : u64;
+}
+
+static void
+set_number(struct ledger_attempt *attempt, const struct field *field,
+           uint64_t value)
+{
+    char *at = (char *)attempt + field->offset;
+    bool u8 = value != 0;
+    uint16_t u16 = (uint16_t)value;
+    uint32_t u32 = (uint32_t)value;
+
+    if (field->size == 1) /* all of these are bool */
+        memcpy(at, &u8, sizeof u8);
+    else if (field->size == 2)
+        memcpy(at, &u16, sizeof u16);
+    else if (field->size == 4)
+        memcpy(at, &u32, sizeof u32);
+    else
+        memcpy(at, &value, sizeof value);
+}
+
+static struct sv
+get_text(const struct ledger_attempt *attempt, const struct field *field)
+{
+    struct sv text;
+
+    memcpy(&text, (const char *)attempt + field->offset, sizeof text);
+    return text;
+}
+
 static void
 add_result(struct buf *out, const struct ledger_result *result)
 {
@@ -144,30 +236,14 @@ add_result(struct buf *out, const struct ledger_result *result)
 void
 ledger_attempt_encode(const struct ledger_attempt *attempt, struct buf *out)
 {
-    const struct ledger_attempt *a = attempt;
-
-    add_number(out, TAG_ID, a->id);
-    add_text(out, TAG_QUEUE_ID, a->queue_id);
-    add_number(out, TAG_ATTEMPT, a->attempt);
-    add_number(out, TAG_STARTED, (uint64_t)a->started_us);
-    add_number(out, TAG_ENDED, (uint64_t)a->ended_us);
-    add_number(out, TAG_NEXT_RETRY, (uint64_t)a->next_retry_us);
-    add_text(out, TAG_DESTINATION, a->destination);
-    add_text(out, TAG_HOST, a->host);
-    add_text(out, TAG_IP, a->ip);
-    add_number(out, TAG_PORT, a->port);
-    add_text(out, TAG_DELIVERY, a->delivery);
-    if (a->stage != STAGE_NONE)
-        add_text(out, TAG_STAGE, sv_of(stage_names[a->stage]));
-    add_text(out, TAG_REASON, a->reason);
-    add_text(out, TAG_TLS_VERSION, a->tls_version);
-    add_text(out, TAG_TLS_CIPHER, a->tls_cipher);
-    add_number(out, TAG_TLS_BITS, a->tls_bits);
-    add_number(out, TAG_TLS_RESUMED, a->tls_resumed);
-    add_text(out, TAG_TLS_VERIFY, a->tls_verify);
-    add_number(out, TAG_MESSAGE_FINAL, a->message_final);
-    for (size_t i = 0; i < a->result_count; i++)
-        add_result(out, &a->results[i]);
+    for (size_t i = 0; i < COUNT_OF(numbers); i++)
+        add_number(out, numbers[i].tag, get_number(attempt, &numbers[i]));
+    for (size_t i = 0; i < COUNT_OF(texts); i++)
+        add_text(out, texts[i].tag, get_text(attempt, &texts[i]));
+    if (attempt->stage != STAGE_NONE)
+        add_text(out, TAG_STAGE, sv_of(stage_names[attempt->stage]));
+    for (size_t i = 0; i < attempt->result_count; i++)
+        add_result(out, &attempt->results[i]);
 }
 
 /* A stage that a newer version wrote is a failure all the same. */
@@ -200,74 +276,24 @@ take_result(struct ledger_attempt *attempt, struct sv bytes, struct err *err)
 }
 
 static bool
-take_attempt_item(struct ledger_attempt *a, const struct item *item,
+take_attempt_item(struct ledger_attempt *attempt, const struct item *item,
                   struct err *err)
 {
-    switch ((enum attempt_tag)item->tag) {
-    case TAG_ID:
-        a->id = item->number;
-        break;
-    case TAG_QUEUE_ID:
-        a->queue_id = item->bytes;
-        break;
-    case TAG_ATTEMPT:
-        a->attempt = (uint32_t)item->number;
-        break;
-    case TAG_STARTED:
-        a->started_us = (int64_t)item->number;
-        break;
-    case TAG_ENDED:
-        a->ended_us = (int64_t)item->number;
-        break;
-    case TAG_NEXT_RETRY:
-        a->next_retry_us = (int64_t)item->number;
-        break;
-    case TAG_DESTINATION:
-        a->destination = item->bytes;
-        break;
-    case TAG_HOST:
-        a->host = item->bytes;
-        break;
-    case TAG_IP:
-        a->ip = item->bytes;
-        break;
-    case TAG_PORT:
-        a->port = (uint16_t)item->number;
-        break;
-    case TAG_DELIVERY:
-        a->delivery = item->bytes;
-        break;
-    case TAG_STAGE:
-        a->stage = stage_of(item->bytes);
-        break;
-    case TAG_REASON:
-        a->reason = item->bytes;
-        break;
-    case TAG_TLS_VERSION:
-        a->tls_version = item->bytes;
-        break;
-    case TAG_TLS_CIPHER:
-        a->tls_cipher = item->bytes;
-        break;
-    case TAG_TLS_BITS:
-        a->tls_bits = (uint16_t)item->number;
-        break;
-    case TAG_TLS_RESUMED:
-        a->tls_resumed = item->number != 0;
-        break;
-    case TAG_TLS_VERIFY:
-        a->tls_verify = item->bytes;
-        break;
-    case TAG_MESSAGE_FINAL:
-        a->message_final = item->number != 0;
-        break;
-    case TAG_RESULT:
-        return take_result(a, item->bytes, err);
-    case TAG_RESULT_TEXT:
-        if (a->result_count > 0)
-            a->results[a->result_count - 1].text = item->bytes;
-        break;
-    }
+    const struct field *number =
+        find_field(numbers, COUNT_OF(numbers), item->tag);
+    const struct field *text = find_field(texts, COUNT_OF(texts), item->tag);
+
+    if (item->tag == TAG_RESULT)
+        return take_result(attempt, item->bytes, err);
+    if (number != NULL)
+        set_number(attempt, number, item->number);
+    else if (text != NULL)
+        memcpy((char *)attempt + text->offset, &item->bytes,
+               sizeof item->bytes);
+    else if (item->tag == TAG_STAGE)
+        attempt->stage = stage_of(item->bytes);
+    else if (item->tag == TAG_RESULT_TEXT && attempt->result_count > 0)
+        attempt->results[attempt->result_count - 1].text = item->bytes;
     return true;
 }
 

@@ -103,38 +103,46 @@ create_plain(int dir, uint64_t size, char name[SPARE_NAME], struct err *err)
     return -1;
 }
 
-int
+static void
+take_or_create(int dir, uint64_t size, char name[SPARE_NAME],
+               struct segment_file *file, struct err *err)
+{
+    file->fd = spare_take(dir, size, name, &file->size);
+    file->spare = file->fd != -1;
+    if (file->spare)
+        return;
+    file->size = size;
+    file->fd = create_plain(dir, size, name, err);
+}
+
+bool
 segment_create(struct spool *spool, const struct segment_header *header,
-               uint64_t size, uint64_t *got, struct err *err)
+               uint64_t size, struct segment_file *file, struct err *err)
 {
     int dir = spool->journal_dir[header->journal];
     char temporary[SPARE_NAME];
     char name[SEGMENT_NAME];
     const char *present = temporary;
-    int fd = spare_take(dir, size, temporary, got);
 
-    if (fd == -1) {
-        *got = size;
-        fd = create_plain(dir, size, temporary, err);
-    }
-    if (fd == -1)
-        return -1;
+    take_or_create(dir, size, temporary, file, err);
+    if (file->fd == -1)
+        return false;
     segment_name(header->number, name);
     /* The header must be there before the name is: a file of that name
      * without a header would look like damage. */
-    if (!segment_header_write(fd, header, err))
+    if (!segment_header_write(file->fd, header, err))
         ;
-    else if (fdatasync(fd) == -1)
+    else if (fdatasync(file->fd) == -1)
         err_sys(err, "sync segment header");
     else if (renameat(dir, temporary, dir, name) == -1)
         err_sys(err, "rename segment to %s", name);
     else if (present = name, fsync(dir) == -1)
         err_sys(err, "sync journal directory");
     else
-        return fd;
-    close(fd);
+        return true;
+    close(file->fd);
     unlinkat(dir, present, 0);
-    return -1;
+    return false;
 }
 
 /* --- Preparing ---------------------------------------------------------- */

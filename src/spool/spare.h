@@ -9,12 +9,18 @@
 #include "spool/segment.h"
 #include "spool/spool_internal.h"
 
+struct segment_file {
+    int fd;
+    uint64_t size; /* bytes */
+    bool spare;    /* it was one: all of its blocks have been written */
+};
+
 /* Makes the segment that the header describes, of at least `size` bytes, from
- * a spare if there is one; durable with its name on return.  The descriptor,
- * or -1; then nothing of that name is left. *got is the real size. */
-MUST_USE int segment_create(struct spool *spool,
-                            const struct segment_header *header, uint64_t size,
-                            uint64_t *got, struct err *err);
+ * a spare if there is one; durable with its name on return.  On failure
+ * nothing of that name is left. */
+MUST_USE bool segment_create(struct spool *spool,
+                             const struct segment_header *header, uint64_t size,
+                             struct segment_file *file, struct err *err);
 size_t spare_count(struct spool *spool, enum spool_journal journal);
 /* Writes one more spare; false when that failed.  stop ends it early. */
 MUST_USE bool spare_prepare(struct spool *spool, enum spool_journal journal,
