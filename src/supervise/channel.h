@@ -35,6 +35,7 @@ enum channel_type {
     CHANNEL_COMMIT,       /* number: revision */
     CHANNEL_ABANDON,      /* number: revision */
     CHANNEL_LOG_REOPEN,
+    CHANNEL_PING, /* answer with the same */
     CHANNEL_DRAIN,
     CHANNEL_STOP,
     CHANNEL_PROCESS,  /* name; number: index; values: state, pid, restarts,

@@ -141,6 +141,9 @@ on_message(struct child_process *child, const struct channel_message *message,
     case CHANNEL_LOG_REOPEN:
         log_reopen();
         break;
+    case CHANNEL_PING:
+        child_tell(child, message);
+        break;
     case CHANNEL_DRAIN:
         drain_for_good(child);
         break;

@@ -281,10 +281,46 @@ child_settle(struct supervisor *s, struct child *child, uint64_t now)
     return NEVER;
 }
 
+static void
+child_hung(struct child *child)
+{
+    log_event(NULL, LOG_ERROR, "supervisor.child_hung",
+              LOG_STR("process", child->name), LOG_I64("pid", child->pid));
+    kill(child->pid, SIGKILL);
+}
+
+/* The service manager watches us, and we the services: one whose main loop does
+ * not turn within the time is as bad as a dead one. */
+static uint64_t
+child_watch(struct supervisor *s, struct child *child, uint64_t now)
+{
+    if (s->watchdog_period == 0 || child->state != LINK_READY)
+        return NEVER;
+    if (child->ping_at > now)
+        return child->ping_at;
+    child->ping_at = now + 2 * s->watchdog_period;
+    if (s->reload.active)
+        return child->ping_at; /* it may take its time to prepare */
+    if (child->pinged) {
+        child_hung(child);
+        return NEVER;
+    }
+    child->pinged = true;
+    child_send_type(s, child, CHANNEL_PING, 0);
+    return child->ping_at;
+}
+
+static uint64_t
+earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 static uint64_t
 child_tick(struct supervisor *s, struct child *child, uint64_t now)
 {
-    uint64_t next = child_settle(s, child, now);
+    uint64_t next =
+        earlier(child_settle(s, child, now), child_watch(s, child, now));
 
     if (child->pid != 0 && child->kill_at <= now) {
         log_event(NULL, LOG_ERROR, "supervisor.kill",
@@ -299,7 +335,7 @@ child_tick(struct supervisor *s, struct child *child, uint64_t now)
         child_start(s, child, now);
     if (child->pid == 0)
         return s->reload.active || s->drain.active ? NEVER : child->start_at;
-    return child->kill_at < next ? child->kill_at : next;
+    return earlier(child->kill_at, next);
 }
 
 uint64_t
@@ -307,12 +343,8 @@ children_tick(struct supervisor *s, uint64_t now)
 {
     uint64_t next = NEVER;
 
-    for (size_t i = 0; i < CHILDREN; i++) {
-        uint64_t due = child_tick(s, &s->children[i], now);
-
-        if (due < next)
-            next = due;
-    }
+    for (size_t i = 0; i < CHILDREN; i++)
+        next = earlier(next, child_tick(s, &s->children[i], now));
     return next;
 }
 
@@ -341,6 +373,8 @@ on_ready(struct supervisor *s, struct child *child, uint64_t number)
     if (child->state != LINK_STARTING)
         return;
     child->kill_at = NEVER;
+    child->pinged = false;
+    child->ping_at = clock_mono_ms();
     child_set_state(s, child, LINK_READY);
     if (child->controls) {
         for (size_t i = 0; i < CHILDREN; i++)
@@ -374,6 +408,9 @@ on_message(struct supervisor *s, struct child *child,
         break;
     case CHANNEL_COMMITTED:
         reload_committed(s, child, message->number);
+        break;
+    case CHANNEL_PING:
+        child->pinged = false;
         break;
     case CHANNEL_RELOAD:
         if (child->controls)

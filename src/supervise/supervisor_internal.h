@@ -34,6 +34,8 @@ struct child {
     uint64_t started_at; /* the three: ms, monotonic */
     uint64_t start_at;   /* state DOWN */
     uint64_t kill_at;
+    uint64_t ping_at; /* the next ping, or the end of the wait for an answer */
+    bool pinged;      /* no answer yet */
     uint64_t backoff; /* ms; 0: settled */
     bool asked;       /* a reload waits for its answer */
     char refusal[512];
@@ -81,8 +83,10 @@ struct supervisor {
     size_t alert_count;
     bool announced; /* all were ready once */
     bool ended;
-    int status;                            /* of the exit */
-    uint64_t watchdog_period, watchdog_at; /* ms */
+    int status;               /* of the exit */
+    uint64_t watchdog_period; /* ms between our signs of life; services get
+                               * twice that for an answer; 0: not asked for */
+    uint64_t watchdog_at;
 };
 
 /* --- revision.c ---------------------------------------------------------- */

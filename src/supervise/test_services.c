@@ -7,7 +7,7 @@
  *   slow-NAME.test     NAME takes a second to prepare
  *   stuck-NAME.test    NAME never finishes to drain
  *
- * and the calls NAME.crash and NAME.alert do what they say. */
+ * and the calls NAME.crash, NAME.hang and NAME.alert do what they say. */
 #include "base/log.h"
 #include "net/conn.h"
 #include "service/service.h"
@@ -226,6 +226,8 @@ standin_request(void *self, struct rpc_call *call)
     sv_take_until(&method, '.');
     if (sv_is(method, "crash"))
         abort();
+    if (sv_is(method, "hang"))
+        pause();
     if (sv_is(method, "alert"))
         s->host->alert(s->host, "test.alert", true, "told to complain");
     rpc_result(call,

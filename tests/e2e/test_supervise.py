@@ -636,7 +636,7 @@ def test_service_manager_is_told(standin):
                 return
 
         seen = []
-        os.environ.update(NOTIFY_SOCKET=str(path), WATCHDOG_USEC="400000")
+        os.environ.update(NOTIFY_SOCKET=str(path), WATCHDOG_USEC="8000000")
         try:
             standin.start(ready=False)
         finally:
@@ -645,13 +645,26 @@ def test_service_manager_is_told(standin):
         standin.process.send_signal(signal.SIGHUP)
         expect("RELOADING=1", "MONOTONIC_USEC=")
         expect("READY=1")
-        time.sleep(0.5)
         for process in standin.processes().values():
             environment = pathlib.Path(f"/proc/{process['pid']}/environ").read_bytes()
             assert b"NOTIFY_SOCKET" not in environment
         standin.process.send_signal(signal.SIGTERM)
         expect("STOPPING=1")
         assert seen
+
+
+def test_hung_service_is_replaced(standin):
+    os.environ["WATCHDOG_USEC"] = "2000000"
+    try:
+        standin.start()
+    finally:
+        del os.environ["WATCHDOG_USEC"]
+    with socket.socket(socket.AF_UNIX) as call:
+        call.connect(str(standin.folder / "state/run/control.sock"))
+        call.sendall(b'{"method":"sender.hang"}\n')
+        wait_for(lambda: standin.events("supervisor.child_hung"))
+    wait_for(lambda: standin.ready() and standin.processes()["sender"]["restarts"] == 1)
+    assert standin.processes()["receiver"]["restarts"] == 0
 
 
 # --- command line ----------------------------------------------------------
