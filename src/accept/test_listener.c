@@ -1,0 +1,161 @@
+/* Who may connect, and who may send where. */
+#include "accept/listener.h"
+#include "accept/relay.h"
+#include "unit.h"
+
+static const char yaml[] =
+    "hostname: gw.test\nstate_dir: /nonexistent\n"
+    "listeners:\n"
+    "  A: {type: public, address: '192.0.2.25:25', max_connections: 3,\n"
+    "      max_connections_per_ip: 2, proxy_protocol: [203.0.113.0/24],\n"
+    "      domains: [.sub.a.test, a.test],\n"
+    "      relay_for: [198.51.100.0/24, '2001:db8::/32']}\n"
+    "  B: {type: private, address: '192.0.2.25:26', relay_for: [0.0.0.0/0]}\n";
+
+static struct settings *settings;
+
+static struct net_address
+address(const char *text)
+{
+    struct net_address result;
+
+    assert_true(net_address_parse(sv_of(text), 1000, &result));
+    return result;
+}
+
+static struct listener_revision *
+make_revision(void)
+{
+    struct listener *listener = listener_new("A");
+    struct err err;
+    struct listener_revision *revision = listener_revision_new(
+        listener, settings, &settings->listeners[0], &err);
+
+    assert_non_null(revision);
+    listener_unref(listener);
+    return revision;
+}
+
+static void
+limits_connections(void **state)
+{
+    struct listener_revision *r = make_revision();
+    const char *why = NULL;
+
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        assert_true(listener_admit(r, &why));
+    assert_false(listener_admit(r, &why));
+    assert_string_equal(why, "Too many connections to this listener");
+    assert_int_equal(r->listener->counts.throttled, 1);
+    listener_dismiss(r);
+    assert_true(listener_admit(r, &why));
+    assert_int_equal(r->listener->counts.open, 3);
+    listener_revision_unref(r);
+}
+
+static void
+limits_each_client(void **state)
+{
+    struct listener_revision *r = make_revision();
+    struct net_address one = address("192.0.2.1");
+    struct net_address two = address("2001:db8::1");
+    const char *why = NULL;
+
+    (void)state;
+    assert_true(listener_admit_client(r, &one, &why));
+    assert_true(listener_admit_client(r, &one, &why));
+    assert_false(listener_admit_client(r, &one, &why));
+    assert_string_equal(why, "Too many connections from your host");
+    assert_true(listener_admit_client(r, &two, &why));
+    listener_dismiss_client(r, &one);
+    assert_true(listener_admit_client(r, &one, &why));
+    listener_dismiss_client(r, &one);
+    listener_dismiss_client(r, &one);
+    listener_dismiss_client(r, &two);
+    assert_int_equal(r->listener->clients.count, 0);
+    listener_revision_unref(r);
+}
+
+static void
+wants_proxy_header_from_some(void **state)
+{
+    struct listener_revision *r = make_revision();
+    struct net_address proxy = address("203.0.113.9");
+    struct net_address other = address("192.0.2.1");
+
+    (void)state;
+    assert_true(listener_wants_proxy(r, &proxy));
+    assert_false(listener_wants_proxy(r, &other));
+    listener_revision_unref(r);
+}
+
+static const struct relay_row {
+    const char *name;
+    int listener;
+    const char *client, *domain;
+    enum relay_verdict verdict;
+} relay_rows[] = {
+    {"our domain", 0, "192.0.2.1", "a.test", RELAY_LOCAL},
+    {"below a suffix", 0, "192.0.2.1", "x.sub.a.test", RELAY_LOCAL},
+    {"the suffix itself", 0, "192.0.2.1", "sub.a.test", RELAY_DENIED},
+    {"another domain", 0, "192.0.2.1", "b.test", RELAY_DENIED},
+    {"ours as a suffix of a word", 0, "192.0.2.1", "xa.test", RELAY_DENIED},
+    {"our client", 0, "198.51.100.200", "b.test", RELAY_TRUSTED},
+    {"our client in IPv6", 0, "2001:db8::5", "b.test", RELAY_TRUSTED},
+    {"nearly our client", 0, "198.51.101.1", "b.test", RELAY_DENIED},
+    {"our client to our domain", 0, "198.51.100.1", "a.test", RELAY_LOCAL},
+    {"our client to a literal", 0, "198.51.100.1", "[192.0.2.3]",
+     RELAY_TRUSTED},
+    {"a stranger to a literal", 0, "192.0.2.1", "[192.0.2.3]", RELAY_DENIED},
+    {"all of IPv4", 1, "192.0.2.1", "b.test", RELAY_TRUSTED},
+    {"IPv6 is not all of IPv4", 1, "2001:db8::5", "b.test", RELAY_DENIED},
+};
+
+static void
+decides_relay(void **state)
+{
+    const struct relay_row *row = *state;
+    struct net_address client = address(row->client);
+    struct relay_facts facts = {
+        .listener = &settings->listeners[row->listener],
+        .client = &client,
+        .domain = sv_of(row->domain),
+    };
+
+    assert_int_equal(relay_decide(&facts), row->verdict);
+}
+
+static void
+postmaster_has_a_domain(void **state)
+{
+    (void)state;
+    assert_string_equal(
+        relay_postmaster_domain(&settings->listeners[0], "gw.test"), "a.test");
+    assert_string_equal(
+        relay_postmaster_domain(&settings->listeners[1], "gw.test"), "gw.test");
+}
+
+int
+main(void)
+{
+    const struct settings_options options = {.check_files = false};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(limits_connections),
+        cmocka_unit_test(limits_each_client),
+        cmocka_unit_test(wants_proxy_header_from_some),
+        cmocka_unit_test(postmaster_has_a_domain),
+    };
+    struct err err;
+    int failed;
+
+    settings = settings_load(sv_of(yaml), "test", &options, &err);
+    if (settings == NULL) {
+        fprintf(stderr, "%s\n", err.text);
+        return 1;
+    }
+    failed = cmocka_run_group_tests_name("listener", tests, NULL, NULL);
+    failed += RUN_ROWS("relay", decides_relay, relay_rows);
+    settings_unref(settings);
+    return failed;
+}
