@@ -69,6 +69,7 @@ say_ehlo(struct peer *peer)
     const struct behaviour *how = peer->server->how;
     struct sv rest = sv_of(how->ehlo);
 
+    say(peer, "250-mx.test");
     while (rest.n > 0) {
         conn_write(peer->conn, SV("250-"));
         conn_write(peer->conn, sv_take_until(&rest, '\n'));
