@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SHARED_MAGIC UINT64_C(0x3144524853584157)
+#define SHARED_MAGIC UINT64_C(0x3244524853584157)
 
 static bool
 map_file(struct shared *shared, int fd, struct err *err)

@@ -25,7 +25,8 @@ struct shared_file {
     _Alignas(64) _Atomic uint32_t sleeping[SHARED_READERS];
     _Alignas(64) _Atomic uint64_t queue_messages;
     _Atomic uint64_t queue_bytes;
-    _Atomic uint64_t id_second; /* last second used in a queue id */
+    _Atomic uint64_t next_id; /* of a queue id: seconds << 16 | counter; both
+                               * writers draw from it */
 };
 
 struct shared {

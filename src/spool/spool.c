@@ -172,19 +172,19 @@ flush_ports(void *arg)
     port_flush_all(arg);
 }
 
-/* Ids go on after the last second that can have been used. */
+/* Shared memory remembers where ids go on; should it be lost or old, the time
+ * of the last record is a second that may have been used. */
 static void
 start_ids(struct spool *spool)
 {
-    uint64_t start = (uint64_t)clock_wall_s();
-    uint64_t used = atomic_load(&spool->shared.file->id_second);
     int64_t written = journal_recovered_us(spool->journal) / 1000000;
+    uint64_t floor = ((uint64_t)written + 1) << ID_COUNTER_BITS;
+    _Atomic uint64_t *next = &spool->shared.file->next_id;
+    uint64_t before = atomic_load(next);
 
-    if (start <= used)
-        start = used + 1;
-    if (start <= (uint64_t)written)
-        start = (uint64_t)written + 1;
-    spool->next_id = start << ID_COUNTER_BITS;
+    while (before < floor &&
+           !atomic_compare_exchange_weak(next, &before, floor))
+        ;
 }
 
 static bool
@@ -315,30 +315,26 @@ spool_publish_queue(struct spool *spool, uint64_t messages, uint64_t bytes)
 /* The number only grows: when the counter is full it runs over into the next
  * second, when the clock goes back it stays. */
 static uint64_t
-next_id(struct spool *spool)
+draw_id(struct spool *spool)
 {
     uint64_t now = (uint64_t)clock_wall_s() << ID_COUNTER_BITS;
-    uint64_t id = atomic_load(&spool->next_id);
+    _Atomic uint64_t *next = &spool->shared.file->next_id;
+    uint64_t before = atomic_load(next);
+    uint64_t id;
 
-    while (!atomic_compare_exchange_weak(&spool->next_id, &id,
-                                         (id > now ? id : now) + 1))
-        ;
-    return id > now ? id : now;
+    do
+        id = before > now ? before : now;
+    while (!atomic_compare_exchange_weak(next, &before, id + 1));
+    return id;
 }
 
 const char *
 spool_make_id(struct spool *spool, char *out)
 {
-    uint64_t id = next_id(spool);
-    uint64_t second = id >> ID_COUNTER_BITS;
-    _Atomic uint64_t *used = &spool->shared.file->id_second;
-    uint64_t before = atomic_load(used);
+    uint64_t id = draw_id(spool);
 
-    while (before < second &&
-           !atomic_compare_exchange_weak(used, &before, second))
-        ;
-    snprintf(out, SPOOL_ID_TEXT, "B%08" PRIx32 "%04x", (uint32_t)second,
-             (unsigned)(id & UINT16_MAX));
+    snprintf(out, SPOOL_ID_TEXT, "B%08" PRIx32 "%04x",
+             (uint32_t)(id >> ID_COUNTER_BITS), (unsigned)(id & UINT16_MAX));
     return out;
 }
 

@@ -56,7 +56,9 @@ MUST_USE struct spool *spool_open_ledger(const char *state_dir,
 /* For readers only: controller, verify, dump. */
 MUST_USE struct spool *spool_open_reader(const char *state_dir,
                                          struct err *err);
-void spool_close(struct spool *spool); /* commits what was appended */
+/* Commits what was appended.  Calls that are under way still come, so the loops
+ * of drafts are freed after this. */
+void spool_close(struct spool *spool);
 void spool_set_limits(struct spool *spool, const struct spool_settings *limits);
 
 /* --- Accepting a message (receiver) ------------------------------------- */

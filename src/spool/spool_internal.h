@@ -30,7 +30,6 @@ struct spool {
     struct keeper *keeper;
     struct body_pool *bodies;
     struct port_list *ports;
-    _Atomic uint64_t next_id; /* seconds << 16 | counter */
 };
 
 bool spool_has_writer(const struct spool *spool, enum spool_journal journal);

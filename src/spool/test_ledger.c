@@ -204,7 +204,7 @@ copy_forward(void)
         }
         enum spool_journal journal = round == 0 ? SPOOL_INTAKE : SPOOL_LEDGER;
         if (round == 0) {
-            assert_int_equal(spool_reclaim(spool, journal, 2, NULL, 0), 1);
+            assert_true(spool_reclaim(spool, journal, UINT32_MAX, NULL, 0) > 0);
             assert_null(spool_content_open(spool, found.places[0], &err));
         }
     }

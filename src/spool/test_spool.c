@@ -216,6 +216,25 @@ ids(void)
     }
 }
 
+/* The sender makes ids too, for the messages that it writes itself. */
+static void
+ids_of_two_writers(void)
+{
+    struct err err = {0};
+    struct spool *ledger = spool_open_ledger(test_dir, &small_limits, &err);
+    char last[SPOOL_ID_TEXT] = "";
+
+    assert_non_null(ledger);
+    for (int i = 0; i < 1000; i++) {
+        char id[SPOOL_ID_TEXT];
+
+        spool_make_id(i % 3 ? spool : ledger, id);
+        assert_true(strcmp(last, id) < 0);
+        memcpy(last, id, sizeof last);
+    }
+    spool_close(ledger);
+}
+
 static void
 one_writer(void)
 {
@@ -429,6 +448,7 @@ static const struct named {
     {"abort during commit", abort_during_commit},
     {"limits of acceptance", limits_of_acceptance},
     {"ids never repeat", ids},
+    {"ids of two writers", ids_of_two_writers},
     {"a second writer is refused", one_writer},
     {"64 MiB in bounded memory", large_message_memory},
     {"reading from a sequence number", read_from_sequence},
