@@ -73,7 +73,8 @@ struct sv hat_zone(const struct hat *hat, size_t zone); /* NUL-terminated */
 
 /* What is known of a client. */
 struct hat_client {
-    const struct net_address *address;
+    const struct net_address *address; /* AF_UNSPEC: only names, DNS lists and
+                                        * ALL can match */
     struct sv name;  /* confirmed (see above), any case; "": none */
     uint64_t listed; /* bit i: DNS list hat_zone(hat, i) has the address; a
                       * list that gave no answer has not */
@@ -121,7 +122,8 @@ struct hat_finding {
     struct sv sender; /* or DNS list, for DEAD_SENDER */
     size_t by;        /* DEAD_*: a row that takes it (of several, the first) */
 };
-/* Calls on_finding for each; what the finding points to lives in hat. */
+/* Calls on_finding for each; what the finding points to lives in hat.  All of
+ * it is about clients that have an address. */
 void hat_lint(const struct hat *hat,
               void (*on_finding)(const struct hat_finding *finding, void *arg),
               void *arg);

@@ -39,6 +39,9 @@ MUST_USE bool sender_parse(struct sv text, struct sender *sender,
  * MAIL_DOMAIN_MAX + 1 bytes.  Underscores are taken: real hosts have them. */
 MUST_USE bool host_name_canonical(struct sv text, char *out);
 
+/* The same for the zone of a DNS list. */
+MUST_USE bool zone_parse(struct sv text, char *out, struct err *err);
+
 struct outcome {
     uint32_t row;    /* lowest row that settles; NO_ROW */
     uint64_t passed; /* bit i: matched by hat->continues[i] */

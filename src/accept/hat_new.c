@@ -132,10 +132,8 @@ add_zone(struct hat *hat, uint32_t row, struct sv text, struct err *err)
     char name[MAIL_DOMAIN_MAX + 1];
     size_t i;
 
-    if (!hat_zone_check(text, err))
+    if (!zone_parse(text, name, err))
         return false;
-    if (!host_name_canonical(text, name))
-        return false; /* unreachable: it has just been checked */
     i = find_zone(hat, name);
     if (i == HAT_ZONES_MAX) {
         err_set(err,

@@ -230,10 +230,13 @@ host_name_canonical(struct sv text, char *out)
         return false;
     /* Judged with the underscores out of sight: the rules for mail domains
      * are the same but for them. */
-    for (size_t i = 0; i < text.n; i++)
-        plain[i] = text.p[i] == '_' ? 'x' : text.p[i];
     if (!sv_has(text, '_'))
         return mail_domain_canonical(text, out);
+    memcpy(plain, text.p, text.n);
+    for (size_t i = 0; i < text.n; i++) {
+        if (plain[i] == '_')
+            plain[i] = 'x';
+    }
     if (!mail_domain_canonical((struct sv){plain, text.n}, out) ||
         strlen(out) != text.n)
         return false;
@@ -357,16 +360,22 @@ hat_sender_check(struct sv text, struct err *err)
 }
 
 bool
-hat_zone_check(struct sv text, struct err *err)
+zone_parse(struct sv text, char *out, struct err *err)
 {
-    char canonical[MAIL_DOMAIN_MAX + 1];
-
-    if (host_name_canonical(text, canonical) &&
-        strchr(canonical, '.') != NULL && strlen(canonical) <= ZONE_MAX)
+    if (host_name_canonical(text, out) && strchr(out, '.') != NULL &&
+        strlen(out) <= ZONE_MAX)
         return true;
     err_set(err,
             "DNS list \"%.*s\" is no zone: a domain name of at most %d bytes "
             "is wanted, as in zen.dnsbl.example",
             SV_ARG(sv_slice(text, 0, SHOWN_MAX)), ZONE_MAX);
     return false;
+}
+
+bool
+hat_zone_check(struct sv text, struct err *err)
+{
+    char canonical[MAIL_DOMAIN_MAX + 1];
+
+    return zone_parse(text, canonical, err);
 }

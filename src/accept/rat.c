@@ -8,7 +8,9 @@
 #include <stdatomic.h>
 
 enum {
-    SHOWN_MAX = 100, /* bytes of a pattern in a message */
+    PATTERN_MAX = 2 * MAIL_DOMAIN_MAX,
+    QUOTED_MAX = 2 * MAIL_LOCAL_MAX, /* every byte a quoted pair */
+    SHOWN_MAX = 100,                 /* bytes of a pattern in a message */
     KEY_MAX = MAIL_LOCAL_MAX + 1 + MAIL_DOMAIN_MAX + 1,
 };
 
@@ -39,7 +41,7 @@ struct rat {
 };
 
 /* Takes the quotes off (RFC 5321 section 4.1.2: "\x" is x) and lowers; the
- * length, or 0 when the local part is too long or broken. */
+ * length, or 0 when the local part is empty, too long or broken. */
 static size_t
 plain_local(struct sv local, char *out)
 {
@@ -49,7 +51,7 @@ plain_local(struct sv local, char *out)
 
     if (quoted)
         local = sv_slice(local, 1, local.n - 2);
-    if (local.n > 2 * MAIL_LOCAL_MAX)
+    if (local.n > QUOTED_MAX)
         return 0;
     for (size_t i = 0; i < local.n; i++) {
         if (quoted && local.p[i] == '\\' && ++i == local.n)
@@ -98,6 +100,8 @@ address_key(struct sv text, size_t at, struct rule *rule, char *key,
                       "any domain, is wanted; a whole domain is written "
                       "without @");
     n = plain_local(local, key);
+    if (n == 0)
+        return refuse(err, text, "has an empty local part");
     key[n++] = '@';
     key[n] = '\0';
     rule->kind = domain.n == 0 ? PATTERN_USER : PATTERN_MAILBOX;
@@ -140,7 +144,7 @@ parse_pattern(struct sv text, struct rule *rule, char *key, struct err *err)
     size_t at = sv_last_index(text, '@');
 
     key[0] = '\0';
-    if (text.n > 2 * MAIL_DOMAIN_MAX)
+    if (text.n > PATTERN_MAX)
         return refuse(err, text, "is too long");
     if (sv_is_nocase(text, "ALL")) {
         rule->kind = PATTERN_ALL;
@@ -372,8 +376,7 @@ without(const struct rat *rat, const struct rule *rule,
         local = sv_slice(key, 0, at);
         domain = sv_from(key, at + 1);
         break;
-    case PATTERN_SUBDOMAINS:
-        break; /* the key's own suffixes are those that are left */
+    case PATTERN_SUBDOMAINS: /* the suffixes of its key are those left */
     case PATTERN_DOMAIN:
         break;
     case PATTERN_USER:

@@ -109,6 +109,7 @@ static const struct refused_row {
     {"an at alone", "@example.org", "without @"},
     {"an at and nothing", "@", "local part"},
     {"two ats", "a@b@example.org", "local part"},
+    {"empty in quotes", "\"\"@example.org", "local part"},
     {"blank", "boss\t@example.org", "local part"},
     {"bad domain", "boss@-x.example", "bad domain"},
     {"user below a domain", "boss@.example.org", "in all subdomains"},

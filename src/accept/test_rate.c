@@ -93,7 +93,7 @@ test_gauge_is_bounded(void **state UNUSED)
     rate_gauge_free(gauge);
 }
 
-#define HOUR 3600000u
+#define HOUR UINT64_C(3600000)
 
 static const struct window_row {
     const char *name;
@@ -140,7 +140,7 @@ static void
 check_window(void **state)
 {
     const struct window_row *r = *state;
-    struct rate_window *window = rate_window_new(10, HOUR);
+    struct rate_window *window = rate_window_new(10, (uint32_t)HOUR);
     struct rate_key key = key_of("192.0.2.1", 0);
 
     for (size_t i = 0; i < COUNT_OF(r->steps); i++) {
@@ -160,7 +160,7 @@ check_window(void **state)
 static void
 test_window_forgets_the_oldest(void **state UNUSED)
 {
-    struct rate_window *window = rate_window_new(64, HOUR);
+    struct rate_window *window = rate_window_new(64, (uint32_t)HOUR);
     struct rate_key keeps = key_number(0), once = key_number(1);
 
     assert_true(rate_window_add(window, once, 0, 1, 10));
@@ -267,7 +267,7 @@ test_threads(void **state UNUSED)
 {
     struct shared shared = {
         .gauge = rate_gauge_new(1000),
-        .window = rate_window_new(1000, HOUR),
+        .window = rate_window_new(1000, (uint32_t)HOUR),
         .bucket = rate_bucket_new(1000),
     };
     pthread_t threads[THREADS];
