@@ -5,7 +5,9 @@
 #include <time.h>
 
 enum {
-    KEPT_MAX = 16,   /* connections kept for one destination */
+    KEPT_MAX = 16, /* connections kept for one destination */
+    KEEP_MS = 5000,
+    PAUSE_MS = 5000,
     DROP_WAIT_S = 2, /* for a loop to drop its sessions */
 };
 
@@ -72,6 +74,8 @@ delivery_new(struct loop **loops, size_t loop_count, struct settings *settings,
     delivery_memory_init(&delivery->down);
     delivery_memory_init(&delivery->clear);
     pool_init(&delivery->pool, KEPT_MAX);
+    delivery->keep_ms = KEEP_MS;
+    delivery->pause_ms = PAUSE_MS;
     delivery->idle_task.run = on_idle;
     delivery->workers = mem_alloc_array(loop_count, sizeof *delivery->workers);
     delivery->worker_count = loop_count;

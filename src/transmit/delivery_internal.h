@@ -66,6 +66,8 @@ struct delivery {
     void *idle_arg;
     struct task idle_task;
     bool idle_posted;
+    uint64_t keep_ms;  /* how long a connection waits for more mail */
+    uint64_t pause_ms; /* before a session too many for the server ends */
     atomic_uint next_id;
     struct delivery_memory down;  /* "ip:port" */
     struct delivery_memory clear; /* decision key and host */

@@ -13,11 +13,9 @@
 #include <openssl/evp.h>
 
 enum {
-    KEEP_MS = 5000,             /* how long a connection waits for more mail */
     DOWN_MS = 60000,            /* a host that did not answer is tried last */
     CLEAR_MS = 2 * 3600 * 1000, /* TLS that failed is not tried for so long:
                                  * more than the longest usual retry */
-    PAUSE_MS = 5000, /* before one session too many for the server ends */
 };
 
 static void try_next_target(struct session *s);
@@ -154,7 +152,7 @@ fail_destination(struct session *s)
     s->parcel = NULL;
     if (others_are_connected(s)) {
         /* The server is there, it only has enough of us. */
-        timer_arm(&s->pause, PAUSE_MS);
+        timer_arm(&s->pause, s->delivery->pause_ms);
         return;
     }
     queue_destination_failed(s->delivery->queue, s->destination, &s->failure);
@@ -345,7 +343,7 @@ keep_connection(struct session *s)
     if (s->detour || !client_usable(s->client) ||
         client_messages(s->client) >= s->control->max_messages_per_connection)
         return false;
-    client_keep(s->client, KEEP_MS);
+    client_keep(s->client, delivery->keep_ms);
     pthread_mutex_lock(&delivery->lock);
     kept = !delivery->draining && s->revision == delivery->current;
     if (kept) {

@@ -1,6 +1,7 @@
 /* Sessions from the queue (a fake one) to servers on loopback, through real
  * sockets and real TLS, on real loops. */
 #include "base/buf.h"
+#include "base/clock.h"
 #include "dns/test_dns_server.h"
 #include "mail/content.h"
 #include "net/conn.h"
@@ -22,6 +23,8 @@ struct behaviour {
     const char *done;        /* NULL: 250 */
     const char *certificate; /* "good", "other": its names */
     bool broken_tls;         /* writes rubbish after the 220 */
+    bool silent;             /* no answer to the content */
+    unsigned peers_max;      /* 421 for more at a time; 0: no limit */
     unsigned close_after;    /* at the MAIL after so many messages; 0: never */
 };
 
@@ -87,6 +90,8 @@ taken(struct peer *peer)
 
     peer->messages++;
     peer->server->messages++;
+    if (peer->server->how->silent)
+        return;
     say(peer, done != NULL ? done : "250 2.0.0 taken");
 }
 
@@ -220,12 +225,18 @@ on_accept(void *arg, int fd, const struct net_address *from)
     struct server *server = arg;
     struct peer *peer = mem_alloc(sizeof *peer);
 
+    bool full = server->how->peers_max > 0 &&
+                server->peers.length >= server->how->peers_max;
+
     server->connections++;
     peer->server = server;
     peer->conn = conn_accept(server->loop, fd, from, on_event, peer);
     list_push_back(&server->peers, &peer->link);
-    say(peer, server->how->greeting != NULL ? server->how->greeting
-                                            : "220 mx.test ESMTP");
+    if (full)
+        say(peer, "421 4.7.0 too many");
+    else
+        say(peer, server->how->greeting != NULL ? server->how->greeting
+                                                : "220 mx.test ESMTP");
 }
 
 static void
@@ -750,6 +761,147 @@ test_reload(void **state)
     tear_down(&t);
 }
 
+static void
+turn_loop(struct stage *t, unsigned ms)
+{
+    uint64_t end = clock_mono_ms() + ms;
+
+    while (clock_mono_ms() < end) {
+        uv_run(loop_uv(t->loop), UV_RUN_NOWAIT);
+        usleep(500);
+    }
+}
+
+/* A kept connection ends in time with QUIT, or when the server closes it; then
+ * the next session makes a new one. */
+static void
+test_kept_ends(void **state)
+{
+    static const struct behaviour up = {.ehlo = ALL}, down = {.down = true};
+    struct stage t;
+
+    (void)state;
+    set_up(&t, &up, &down, "{tls: no}");
+    t.delivery->keep_ms = 20;
+    add_mail(&t, false);
+    run_session(&t);
+    assert_int_equal(t.delivery->pool.count, 1);
+    turn_loop(&t, 100);
+    assert_int_equal(t.delivery->pool.count, 0);
+    assert_int_equal(t.a.peers.length, 0);
+    t.delivery->keep_ms = 5000;
+    add_mail(&t, false);
+    run_session(&t);
+    assert_int_equal(t.delivery->pool.count, 1);
+    drop(CONTAINER_OF(list_first(&t.a.peers), struct peer, link));
+    turn_loop(&t, 50);
+    assert_int_equal(t.delivery->pool.count, 0);
+    assert_int_equal(t.delivery->users, 0);
+    add_mail(&t, false);
+    run_session(&t);
+    assert_int_equal(t.a.connections, 3);
+    assert_int_equal(t.queue.done, 3);
+    tear_down(&t);
+}
+
+/* The server takes one connection and no more: the second session ends after a
+ * pause, and nothing is said against the destination. */
+static void
+test_one_too_many(void **state)
+{
+    static const struct behaviour up = {.ehlo = ALL,
+                                        .peers_max = 1,
+                                        .silent = true},
+                                  down = {.down = true};
+    struct stage t;
+
+    (void)state;
+    set_up(&t, &up, &down, "{tls: no}");
+    t.delivery->pause_ms = 100;
+    add_mail(&t, false);
+    add_mail(&t, false);
+    t.wanted = 100;
+    delivery_session_wanted(t.delivery, &t.destination);
+    turn_loop(&t, 50);
+    delivery_session_wanted(t.delivery, &t.destination);
+    turn_loop(&t, 50);
+    assert_int_equal(t.a.connections, 2);
+    assert_string_equal(buf_cstr(&t.queue.events), "");
+    turn_loop(&t, 150);
+    assert_string_equal(buf_cstr(&t.queue.events), "ended idle\n");
+    drop(CONTAINER_OF(list_first(&t.a.peers), struct peer, link));
+    turn_loop(&t, 50);
+    assert_non_null(strstr(buf_cstr(&t.queue.events), "done undecided | io"));
+    tear_down(&t);
+}
+
+/* --- What is told of it --------------------------------------------------- */
+
+struct rpc_call {
+    struct loop *loop;
+    json_t *items, *result;
+};
+
+const char *
+rpc_method(const struct rpc_call *call)
+{
+    (void)call;
+    return "delivery.sessions";
+}
+
+void
+rpc_item(struct rpc_call *call, json_t *item)
+{
+    json_array_append_new(call->items, item);
+}
+
+void
+rpc_result(struct rpc_call *call, json_t *result)
+{
+    call->result = result;
+    loop_stop(call->loop);
+}
+
+void
+rpc_error(struct rpc_call *call, const char *fmt, ...)
+{
+    (void)call;
+    fail_msg("%s", fmt);
+}
+
+static void
+test_status(void **state)
+{
+    static const struct behaviour up = {.ehlo = ALL,
+                                        .starttls = "220 go",
+                                        .certificate = "good"},
+                                  down = {.down = true};
+    struct rpc_call call = {.items = json_array()};
+    const json_t *item;
+    struct stage t;
+
+    (void)state;
+    set_up(&t, &up, &down, "{tls: required}");
+    add_mail(&t, false);
+    run_session(&t);
+    call.loop = t.loop;
+    delivery_request(t.delivery, &call);
+    if (call.result == NULL)
+        loop_run(t.loop);
+    assert_int_equal(json_array_size(call.items), 1);
+    item = json_array_get(call.items, 0);
+    assert_string_equal(json_string_value(json_object_get(item, "state")),
+                        "ready");
+    assert_string_equal(json_string_value(json_object_get(item, "host")),
+                        "a.test");
+    assert_string_equal(json_string_value(json_object_get(item, "tls_version")),
+                        "TLSv1.3");
+    assert_int_equal(json_integer_value(json_object_get(item, "messages")), 1);
+    json_decref(call.items);
+    json_decref(call.result);
+    tear_down(&t);
+}
+
 /* Dropped in whatever state: the parcel goes back untried. */
 static void
 test_free_at_work(void **state)
@@ -843,9 +995,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reload),
-        cmocka_unit_test(test_free_at_work),
-        cmocka_unit_test(test_many_loops),
+        cmocka_unit_test(test_reload),       cmocka_unit_test(test_kept_ends),
+        cmocka_unit_test(test_one_too_many), cmocka_unit_test(test_status),
+        cmocka_unit_test(test_free_at_work), cmocka_unit_test(test_many_loops),
     };
     int failed;
     struct err err;
