@@ -55,6 +55,7 @@ conn_fake_tls_ready(struct conn *conn, const struct tls_facts *facts)
 {
     assert(conn->tls_begun && !conn->tls_ready);
     conn->fake->facts = *facts;
+    tls_facts_complete(&conn->fake->facts);
     conn->fake->has_facts = true;
     conn->tls_ready = true;
     conn->due |= BIT(CONN_TLS_READY);

@@ -232,6 +232,7 @@ certificate_fini(struct certificate *certificate)
     for (size_t i = 0; i < certificate->name_count; i++)
         mem_free(certificate->names[i]);
     mem_free(certificate->names);
+    staple_fini(&certificate->staple);
     *certificate = (struct certificate){0};
 }
 

@@ -1,4 +1,5 @@
 #include "tls/context.h"
+#include "base/buf.h"
 #include "tls/tls_internal.h"
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -19,6 +20,46 @@ context_new(size_t count, bool server)
     return context;
 }
 
+static void
+watch_file(struct tls_context *context, const char *path)
+{
+    if (path == NULL || *path == '\0')
+        return;
+    context->stamps = mem_resize(context->stamps, (context->stamp_count + 1) *
+                                                      sizeof *context->stamps);
+    stamp_init(&context->stamps[context->stamp_count++], path);
+}
+
+static void
+watch_certificate(struct tls_context *context,
+                  const struct tls_certificate_files *files)
+{
+    watch_file(context, files->chain);
+    watch_file(context, files->key);
+    watch_file(context, files->ocsp);
+}
+
+/* The system's authorities are left out: their package is renewed now and then,
+ * and the next reload takes that along. */
+static void
+watch_trust(struct tls_context *context, const struct tls_trust *trust)
+{
+    for (size_t i = 0; trust != NULL && i < trust->file_count; i++)
+        watch_file(context, trust->files[i]);
+    for (size_t i = 0; trust != NULL && i < trust->crl_count; i++)
+        watch_file(context, trust->crls[i]);
+}
+
+bool
+tls_context_files_changed(const struct tls_context *context)
+{
+    for (size_t i = 0; i < context->stamp_count; i++) {
+        if (stamp_changed(&context->stamps[i]))
+            return true;
+    }
+    return false;
+}
+
 struct tls_context *
 tls_context_ref(struct tls_context *context)
 {
@@ -36,6 +77,9 @@ tls_context_unref(struct tls_context *context)
         SSL_CTX_free(context->ctx[i]);
         certificate_fini(&context->certificates[i]);
     }
+    for (size_t i = 0; i < context->stamp_count; i++)
+        stamp_fini(&context->stamps[i]);
+    mem_free(context->stamps);
     mem_free(context->ctx);
     mem_free(context->certificates);
     mem_free(context);
@@ -74,7 +118,7 @@ on_server_name(SSL *ssl, int *alert, void *arg)
     (void)alert;
     if (name.n == 0 || name.n > 255)
         return SSL_TLSEXT_ERR_NOACK;
-    facts_set_server_name(&stream_of(ssl)->facts, name);
+    stream_set_server_name(stream_of(ssl), name);
     if (name.p[name.n - 1] == '.')
         name.n--;
     chosen = choose_certificate(context, name);
@@ -85,26 +129,61 @@ on_server_name(SSL *ssl, int *alert, void *arg)
     return SSL_TLSEXT_ERR_OK;
 }
 
-static bool
-set_session_id(SSL_CTX *ctx, struct sv session_id, struct err *err)
+/* A ticket carries the client's certificate and what the check found.  So
+ * that no listener takes the word of another, nor of itself before its trust
+ * was changed, all that the check depends on is part of the id. */
+static void
+describe_session(const struct tls_server_options *options,
+                 const struct tls_context *context, struct buf *id)
+{
+    buf_add(id, options->session_id);
+    if (!options->request_certificate)
+        return;
+    buf_printf(id, "\nverify %d %d", options->accept_server_eku,
+               options->client_trust == NULL || options->client_trust->system);
+    for (size_t i = 0; i < context->stamp_count; i++) {
+        const struct file_stamp *stamp = &context->stamps[i];
+
+        buf_printf(id, "\n%s %ju %jd.%09ld", stamp->path,
+                   (uintmax_t)stamp->inode, (intmax_t)stamp->modified.tv_sec,
+                   stamp->modified.tv_nsec);
+    }
+}
+
+struct server_parts {
+    const struct tls_server_options *options;
+    unsigned char id[SSL_MAX_SID_CTX_LENGTH]; /* digest of the session id */
+    X509_STORE *trust;                        /* NULL: nobody is asked */
+};
+
+static void
+set_session_id(struct server_parts *parts, const struct tls_context *context)
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned length = 0;
+    struct buf text = {0};
+    struct sv view;
 
-    if (EVP_Digest(session_id.p, session_id.n, digest, &length, EVP_sha256(),
-                   NULL) == 1 &&
-        SSL_CTX_set_session_id_context(ctx, digest,
-                                       length < SSL_MAX_SID_CTX_LENGTH
-                                           ? length
-                                           : SSL_MAX_SID_CTX_LENGTH) == 1)
+    describe_session(parts->options, context, &text);
+    view = buf_view(&text);
+    if (EVP_Digest(view.p, view.n, digest, NULL, EVP_sha256(), NULL) != 1)
+        abort(); /* tls_init() has seen it work */
+    memcpy(parts->id, digest, sizeof parts->id);
+    buf_fini(&text);
+}
+
+static bool
+ask_clients(const struct server_parts *parts, SSL_CTX *ctx, struct err *err)
+{
+    if (parts->trust == NULL)
         return true;
-    err_library(err, "session id of the listener");
-    return false;
+    verify_use(ctx, true);
+    SSL_CTX_set1_cert_store(ctx, parts->trust);
+    return trust_name_authorities(parts->options->client_trust, ctx, err);
 }
 
 static SSL_CTX *
-server_ctx_new(const struct tls_profile *profile, struct sv session_id,
-               struct tls_context *context, struct err *err)
+server_ctx_new(const struct server_parts *parts, struct tls_context *context,
+               struct err *err)
 {
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
 
@@ -112,11 +191,12 @@ server_ctx_new(const struct tls_profile *profile, struct sv session_id,
         err_library(err, "TLS server context");
         return NULL;
     }
-    if (!profile_apply(profile, ctx, err) ||
-        !set_session_id(ctx, session_id, err)) {
+    if (!profile_apply(parts->options->profile, ctx, err) ||
+        !ask_clients(parts, ctx, err)) {
         SSL_CTX_free(ctx);
         return NULL;
     }
+    SSL_CTX_set_session_id_context(ctx, parts->id, sizeof parts->id);
     /* Tickets carry the state; a cache here would only hold memory. */
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_timeout(ctx, SESSION_SECONDS);
@@ -124,6 +204,7 @@ server_ctx_new(const struct tls_profile *profile, struct sv session_id,
     SSL_CTX_set_max_early_data(ctx, 0); /* 0-RTT replays a message */
     SSL_CTX_set_dh_auto(ctx, 1);
     tickets_use(ctx);
+    staples_use(ctx, context);
     SSL_CTX_set_tlsext_servername_callback(ctx, on_server_name);
     SSL_CTX_set_tlsext_servername_arg(ctx, context);
     return ctx;
@@ -166,14 +247,30 @@ use_with_twins(struct tls_context *context, size_t i, struct err *err)
 }
 
 static bool
-server_fill(struct tls_context *context, const struct tls_profile *profile,
-            const struct tls_certificate_files *files, struct sv session_id,
-            struct err *err)
+load_certificate(struct tls_context *context, size_t i,
+                 const struct tls_certificate_files *files, struct err *err)
 {
+    struct certificate *certificate = &context->certificates[i];
+
+    if (!certificate_load(files, certificate, err))
+        return false;
+    /* A bad response is no reason not to start: tls_staple_check() tells. */
+    if (files->ocsp != NULL && *files->ocsp != '\0' &&
+        !staple_load(&certificate->staple, certificate, files->ocsp, NULL))
+        staple_fini(&certificate->staple);
+    return true;
+}
+
+static bool
+fill_contexts(struct tls_context *context, const struct server_parts *parts,
+              struct err *err)
+{
+    const struct tls_certificate_files *files = parts->options->certificates;
+
     for (size_t i = 0; i < context->ctx_count; i++) {
-        if (!certificate_load(&files[i], &context->certificates[i], err))
+        if (!load_certificate(context, i, &files[i], err))
             return false;
-        context->ctx[i] = server_ctx_new(profile, session_id, context, err);
+        context->ctx[i] = server_ctx_new(parts, context, err);
         if (context->ctx[i] == NULL)
             return false;
     }
@@ -186,23 +283,59 @@ server_fill(struct tls_context *context, const struct tls_profile *profile,
     return true;
 }
 
+static bool
+server_fill(struct tls_context *context,
+            const struct tls_server_options *options, struct err *err)
+{
+    struct server_parts parts = {.options = options};
+    bool ok;
+
+    if (options->request_certificate) {
+        watch_trust(context, options->client_trust);
+        parts.trust = trust_store(options->client_trust, err);
+        if (parts.trust == NULL)
+            return false;
+    }
+    set_session_id(&parts, context);
+    for (size_t i = 0; i < context->ctx_count; i++)
+        watch_certificate(context, &options->certificates[i]);
+    ok = fill_contexts(context, &parts, err);
+    X509_STORE_free(parts.trust);
+    return ok;
+}
+
+struct tls_context *
+tls_context_new_server_options(const struct tls_server_options *options,
+                               struct err *err)
+{
+    struct tls_context *context;
+
+    if (options->certificate_count == 0) {
+        err_set(err, "a TLS server needs at least one certificate");
+        return NULL;
+    }
+    context = context_new(options->certificate_count, true);
+    context->accept_server_eku = options->accept_server_eku;
+    if (server_fill(context, options, err))
+        return context;
+    tls_context_unref(context);
+    return NULL;
+}
+
 struct tls_context *
 tls_context_new_server(const struct tls_profile *profile,
                        const struct tls_certificate_files *certificates,
                        size_t certificate_count, struct sv session_id,
                        struct err *err)
 {
-    struct tls_context *context;
+    const struct tls_server_options options = {
+        .profile = profile,
+        .certificates = certificates,
+        .certificate_count = certificate_count,
+        .session_id = session_id,
+    };
 
-    if (certificate_count == 0) {
-        err_set(err, "a TLS server needs at least one certificate");
-        return NULL;
-    }
-    context = context_new(certificate_count, true);
-    if (server_fill(context, profile, certificates, session_id, err))
-        return context;
-    tls_context_unref(context);
-    return NULL;
+    return tls_context_new_server_options(&options, err);
 }
 
 /* Only to learn that the server asked; what is offered is in the ctx. */
@@ -215,49 +348,57 @@ on_certificate_request(SSL *ssl, void *arg)
 }
 
 static bool
-client_trust(SSL_CTX *ctx, const char *trust, struct err *err)
+client_certificate(struct tls_context *context,
+                   const struct tls_certificate_files *files, struct err *err)
 {
-    ERR_clear_error();
-    if (trust == NULL) {
-        if (SSL_CTX_set_default_verify_paths(ctx) == 1)
-            return true;
-        err_library(err, "the system's trusted certificates");
-    } else {
-        if (SSL_CTX_load_verify_file(ctx, trust) == 1)
-            return true;
-        err_library(err, "trusted certificates in %s", trust);
-    }
+    if (files == NULL)
+        return true;
+    context->has_certificate = true;
+    watch_certificate(context, files);
+    if (!certificate_load(files, &context->certificates[0], err))
+        return false;
+    if (certificate_use(&context->certificates[0], context->ctx[0], err))
+        return true;
+    err_wrap(err, "certificate %s", files->name);
     return false;
 }
 
 static bool
-client_fill(struct tls_context *context, const struct tls_profile *profile,
-            const struct tls_certificate_files *files, const char *trust,
-            struct err *err)
+client_fill(struct tls_context *context,
+            const struct tls_client_options *options, struct err *err)
 {
     SSL_CTX *ctx = context->ctx[0] = SSL_CTX_new(TLS_client_method());
-    struct certificate *certificate = &context->certificates[0];
+    X509_STORE *trust;
 
     if (ctx == NULL) {
         err_library(err, "TLS client context");
         return false;
     }
-    /* The chain is checked all the same and the result kept as a fact; the
-     * handshake goes on, because the decision is made above. */
-    SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, NULL);
+    verify_use(ctx, false);
     SSL_CTX_set_cert_cb(ctx, on_certificate_request, NULL);
     sessions_use(ctx);
-    if (!profile_apply(profile, ctx, err) || !client_trust(ctx, trust, err))
+    if (options->no_tickets)
+        SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
+    if (!profile_apply(options->profile, ctx, err))
         return false;
-    if (files == NULL)
-        return true;
-    context->has_certificate = true;
-    if (!certificate_load(files, certificate, err))
+    watch_trust(context, options->trust);
+    trust = trust_store(options->trust, err);
+    if (trust == NULL)
         return false;
-    if (certificate_use(certificate, ctx, err))
-        return true;
-    err_wrap(err, "certificate %s", files->name);
-    return false;
+    SSL_CTX_set_cert_store(ctx, trust); /* takes over the reference */
+    return client_certificate(context, options->certificate, err);
+}
+
+struct tls_context *
+tls_context_new_client_options(const struct tls_client_options *options,
+                               struct err *err)
+{
+    struct tls_context *context = context_new(1, false);
+
+    if (client_fill(context, options, err))
+        return context;
+    tls_context_unref(context);
+    return NULL;
 }
 
 struct tls_context *
@@ -265,10 +406,12 @@ tls_context_new_client(const struct tls_profile *profile,
                        const struct tls_certificate_files *certificate,
                        const char *trust, struct err *err)
 {
-    struct tls_context *context = context_new(1, false);
+    const struct tls_trust own = {.files = &trust, .file_count = 1};
+    const struct tls_client_options options = {
+        .profile = profile,
+        .certificate = certificate,
+        .trust = trust != NULL ? &own : NULL,
+    };
 
-    if (client_fill(context, profile, certificate, trust, err))
-        return context;
-    tls_context_unref(context);
-    return NULL;
+    return tls_context_new_client_options(&options, err);
 }

@@ -34,6 +34,45 @@ tls_verify_name(enum tls_verify verify)
     return names[verify];
 }
 
+#define AS_VERDICT_ROW(verdict, name, sentence) [verdict] = {name, sentence},
+static const struct {
+    const char *name, *sentence;
+} verdicts[TLS_VERDICT_COUNT] = {TLS_VERDICTS(AS_VERDICT_ROW)};
+
+const char *
+tls_verdict_name(enum tls_verdict verdict)
+{
+    assert((unsigned)verdict < TLS_VERDICT_COUNT);
+    return verdicts[verdict].name;
+}
+
+const char *
+tls_verdict_sentence(enum tls_verdict verdict)
+{
+    assert((unsigned)verdict < TLS_VERDICT_COUNT);
+    return verdicts[verdict].sentence;
+}
+
+static void
+complete(const char **text)
+{
+    if (*text == NULL)
+        *text = "";
+}
+
+void
+tls_facts_complete(struct tls_facts *facts)
+{
+    complete(&facts->version);
+    complete(&facts->cipher);
+    complete(&facts->group);
+    complete(&facts->verify_reason);
+    complete(&facts->server_name);
+    complete(&facts->peer_subject);
+    complete(&facts->peer_issuer);
+    complete(&facts->peer_sha256);
+}
+
 void
 tls_failure_set(struct tls_failure *failure, enum tls_stage stage,
                 const char *fmt, ...)

@@ -4,6 +4,7 @@
 #ifndef TLS_FACTS_H
 #define TLS_FACTS_H
 #include "base/base.h"
+#include "tls/describe.h"
 
 /* Stage of a delivery or session at which TLS (or what leads to it) failed.
  * One list: enum, name in logs and JSON, sentence for people. */
@@ -58,22 +59,53 @@ enum tls_verify {
 };
 const char *tls_verify_name(enum tls_verify verify); /* none, ok, failed */
 
-/* Names point to storage of the TLS library or into this struct and live as
- * long as the connection. */
+/* What the check of a certificate found; the first reason when there were
+ * several.  VERDICT_NAME comes from those who compare names. One list: enum,
+ * name in logs and rules, sentence for people. */
+#define TLS_VERDICTS(X)                                                        \
+    X(VERDICT_NONE, "none", "no certificate was shown")                        \
+    X(VERDICT_OK, "ok", "the certificate is valid")                            \
+    X(VERDICT_EXPIRED, "expired", "the certificate has expired")               \
+    X(VERDICT_NOT_YET_VALID, "not-yet-valid",                                  \
+      "the certificate is not valid yet")                                      \
+    X(VERDICT_UNTRUSTED, "untrusted",                                          \
+      "the certificate comes from nobody whom we trust")                       \
+    X(VERDICT_SELF_SIGNED, "self-signed", "the certificate is self-signed")    \
+    X(VERDICT_REVOKED, "revoked", "the certificate was revoked")               \
+    X(VERDICT_PURPOSE, "wrong-purpose",                                        \
+      "the certificate is not made for this purpose")                          \
+    X(VERDICT_NAME, "wrong-name", "the certificate is for another name")       \
+    X(VERDICT_WEAK, "weak", "a key or signature of the chain is too weak")     \
+    X(VERDICT_CRL, "crl-unusable",                                             \
+      "the revocation list is out of date or not genuine")                     \
+    X(VERDICT_INVALID, "invalid", "the certificate chain is not valid")
+
+#define AS_VERDICT_ENUM(name, text, sentence) name,
+enum tls_verdict { TLS_VERDICTS(AS_VERDICT_ENUM) TLS_VERDICT_COUNT };
+#undef AS_VERDICT_ENUM
+const char *tls_verdict_name(enum tls_verdict verdict);     /* "expired" */
+const char *tls_verdict_sentence(enum tls_verdict verdict); /* for people */
+
+/* All texts are printable and live as long as the connection; none is NULL. */
 struct tls_facts {
     const char *version; /* "TLSv1.3" as OpenSSL spells it */
     const char *cipher;  /* "TLS_AES_256_GCM_SHA384" */
     int bits;            /* secret bits of the cipher */
     const char *group;   /* "X25519", "" when unknown */
     bool resumed;
-    enum tls_verify verify; /* of the peer's certificate */
-    char verify_reason[80]; /* "certificate has expired", "" when ok */
-    char server_name[256];  /* SNI sent or received, "" without */
+    enum tls_verify verify;    /* of the peer's certificate */
+    enum tls_verdict verdict;  /* the same in detail */
+    const char *verify_reason; /* the library's words for it, "" when ok */
+    const char *server_name;   /* SNI sent or received, "" without */
     bool has_peer_certificate;
     bool certificate_requested; /* client: the server asked for one */
-    /* Of the peer's certificate; "" without one. */
-    char peer_subject[128];
-    char peer_issuer[128];
-    char peer_sha256[65]; /* hex of the certificate's digest */
+    /* Of the peer's certificate: everything, or NULL; and what is needed most,
+     * "" without one. */
+    const struct tls_certificate_facts *peer;
+    const char *peer_subject;
+    const char *peer_issuer;
+    const char *peer_sha256; /* hex of the certificate's digest */
 };
+/* Puts "" where a text is NULL, for facts that are made by hand in tests. */
+void tls_facts_complete(struct tls_facts *facts);
 #endif

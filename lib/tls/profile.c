@@ -1,3 +1,4 @@
+#include "tls/ciphers.h"
 #include "tls/tls_internal.h"
 #include <openssl/crypto.h>
 #include <openssl/err.h>
@@ -18,21 +19,26 @@ static const struct version {
 /* Strength is a minimum: every list begins with what the stronger one has.
  * Forward secrecy and AEAD come first, longer keys before shorter. */
 #define LIST_HIGH                                                              \
-    "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:"                     \
-    "ECDHE+AES256:DHE+AES256"
-#define LIST_MEDIUM LIST_HIGH ":ECDHE+AES:DHE+AES:RSA+AESGCM:RSA+AES"
+    "ECDHE+AESGCM+AES256:ECDHE+CHACHA20:ECDHE+AESGCM:DHE+AESGCM+AES256:"       \
+    "DHE+CHACHA20:DHE+AESGCM:ECDHE+AES256:DHE+AES256"
+#define LIST_MEDIUM                                                            \
+    LIST_HIGH ":ECDHE+AES:DHE+AES:RSA+AESGCM+AES256:RSA+AESGCM:RSA+AES256:"    \
+              "RSA+AES"
 #define LIST_LOW LIST_MEDIUM ":HIGH:MEDIUM:LOW:ALL"
 /* Behind every list, the administrator's too: no suite without encryption or
- * without a certificate, no toy keys. */
+ * without a certificate, none of export strength. */
 #define LIST_NEVER ":!aNULL:!eNULL:!EXPORT:!PSK:!SRP"
 
 static const struct strength {
     const char *ciphers;
-    int level; /* of OpenSSL: least bits of keys and digests */
+    int level;    /* of OpenSSL: which digests and ciphers at all */
+    int key_bits; /* least security of keys, in bits: RSA of 1024 is worth 80,
+                   * of 2048 112 (NIST SP 800-57) */
+    int chain_level; /* of OpenSSL, for the keys of a peer's chain */
 } strengths[] = {
-    [TLS_HIGH] = {LIST_HIGH, 2},
-    [TLS_MEDIUM] = {LIST_MEDIUM, 1},
-    [TLS_LOW] = {LIST_LOW, 0},
+    [TLS_HIGH] = {LIST_HIGH, 2, 112, 2},
+    [TLS_MEDIUM] = {LIST_MEDIUM, 1, 80, 1},
+    [TLS_LOW] = {LIST_LOW, 0, 80, 1},
 };
 
 /* What the library reckons SHA-1, and MD5 with SHA-1, to be worth is 63 and 67
@@ -58,9 +64,28 @@ find_usual_security(void)
     SSL_CTX_free(ctx);
 }
 
+static bool
+is_about_key(int op)
+{
+    return op == SSL_SECOP_TMP_DH || op == SSL_SECOP_EE_KEY ||
+           op == SSL_SECOP_CA_KEY;
+}
+
+/* Level 0, which "low" needs for its ciphers, would let in toy keys. */
+static int
+hold_key_floor(const SSL *ssl, const SSL_CTX *ctx, int op, int bits, int nid,
+               void *other, void *arg)
+{
+    const struct strength *strength = arg;
+
+    if (is_about_key(op & ~SSL_SECOP_PEER) && bits < strength->key_bits)
+        return 0;
+    return usual_security(ssl, ctx, op, bits, nid, other, NULL);
+}
+
 /* TLS 1.0 and 1.1 sign with SHA-1, which OpenSSL 3 allows at security level 0
- * only.  Level 0 would also let in toy keys, so where an old version is
- * switched on, just its two obstacles are removed and the level stays. */
+ * only.  So where an old version is switched on, just its two obstacles are
+ * removed and the level stays. */
 static int
 allow_old_versions(const SSL *ssl, const SSL_CTX *ctx, int op, int bits,
                    int nid, void *other, void *arg)
@@ -71,7 +96,7 @@ allow_old_versions(const SSL *ssl, const SSL_CTX *ctx, int op, int bits,
          op == SSL_SECOP_SIGALG_CHECK) &&
         bits >= SHA1_SIGNATURE_BITS)
         return 1;
-    return usual_security(ssl, ctx, op, bits, nid, other, arg);
+    return hold_key_floor(ssl, ctx, op, bits, nid, other, arg);
 }
 
 static bool
@@ -171,6 +196,23 @@ set_list(SSL_CTX *ctx, const char *list, struct err *err)
 }
 
 static bool
+is_set(const char *text)
+{
+    return text != NULL && *text != '\0';
+}
+
+/* What the profile says of TLS 1.3; suites: what was found in its list. */
+static bool
+apply_suites13(const struct tls_profile *profile, const char *suites,
+               SSL_CTX *ctx, struct err *err)
+{
+    if (!is_set(profile->suites))
+        return set_suites13(ctx, is_set(suites) ? suites : SUITES13, err);
+    return tls_ciphers_check(profile->suites, err) &&
+           set_suites13(ctx, profile->suites, err);
+}
+
+static bool
 apply_own_ciphers(const struct tls_profile *profile, SSL_CTX *ctx,
                   struct err *err)
 {
@@ -187,28 +229,47 @@ apply_own_ciphers(const struct tls_profile *profile, SSL_CTX *ctx,
                 profile->ciphers);
         ok = false;
     } else {
-        ok = (*list == '\0' || set_list(ctx, list, err)) &&
-             set_suites13(ctx, *suites != '\0' ? suites : SUITES13, err);
+        ok = tls_ciphers_check(profile->ciphers, err) &&
+             (*list == '\0' || set_list(ctx, list, err)) &&
+             apply_suites13(profile, suites, ctx, err);
     }
     mem_free(list);
     mem_free(suites);
     return ok;
 }
 
+/* The library hands the last argument on as it is. */
+static void
+apply_security(const struct tls_profile *profile, SSL_CTX *ctx)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    const struct strength *strength = &strengths[profile->strength];
+    bool old = profile->versions & (TLS_BIT_TLS10 | TLS_BIT_TLS11);
+
+    pthread_once(&once, find_usual_security);
+    SSL_CTX_set_security_level(ctx, strength->level);
+    X509_VERIFY_PARAM_set_auth_level(SSL_CTX_get0_param(ctx),
+                                     strength->chain_level);
+    SSL_CTX_set_security_callback(ctx,
+                                  old ? allow_old_versions : hold_key_floor);
+    SSL_CTX_set0_security_ex_data(ctx, (void *)(uintptr_t)strength);
+}
+
 static bool
 apply_ciphers(const struct tls_profile *profile, SSL_CTX *ctx, struct err *err)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    int level = strengths[profile->strength].level;
+    bool ok;
 
-    assert((unsigned)profile->strength < COUNT_OF(strengths));
-    pthread_once(&once, find_usual_security);
-    SSL_CTX_set_security_level(ctx, strengths[profile->strength].level);
-    if (profile->versions & (TLS_BIT_TLS10 | TLS_BIT_TLS11))
-        SSL_CTX_set_security_callback(ctx, allow_old_versions);
-    if (profile->ciphers != NULL && *profile->ciphers != '\0')
-        return apply_own_ciphers(profile, ctx, err);
-    return set_list(ctx, strengths[profile->strength].ciphers, err) &&
-           set_suites13(ctx, SUITES13, err);
+    if (is_set(profile->ciphers))
+        ok = apply_own_ciphers(profile, ctx, err);
+    else
+        ok = set_list(ctx, strengths[profile->strength].ciphers, err) &&
+             apply_suites13(profile, NULL, ctx, err);
+    /* "@SECLEVEL=0" in a list must not lower it. */
+    if (SSL_CTX_get_security_level(ctx) < level)
+        SSL_CTX_set_security_level(ctx, level);
+    return ok;
 }
 
 static bool
@@ -240,10 +301,13 @@ profile_apply(const struct tls_profile *profile, SSL_CTX *ctx, struct err *err)
     if (profile->preference == TLS_PREFER_SERVER)
         SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE |
                                      SSL_OP_PRIORITIZE_CHACHA);
-    SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS |
+    /* The chain file is the chain: nothing is looked for at a handshake. */
+    SSL_CTX_set_mode(ctx, SSL_MODE_NO_AUTO_CHAIN | SSL_MODE_RELEASE_BUFFERS |
                               SSL_MODE_ENABLE_PARTIAL_WRITE |
                               SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_read_ahead(ctx, 0);
+    assert((unsigned)profile->strength < COUNT_OF(strengths));
+    apply_security(profile, ctx);
     return apply_versions(profile->versions, ctx, err) &&
            apply_ciphers(profile, ctx, err) &&
            apply_groups(profile->groups, ctx, err);

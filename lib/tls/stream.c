@@ -89,7 +89,7 @@ stream_new(struct tls_context *context, tls_emit *emit, void *arg)
     stream->context = tls_context_ref(context);
     stream->emit = emit;
     stream->arg = arg;
-    stream->facts.version = stream->facts.cipher = stream->facts.group = "";
+    tls_facts_complete(&stream->facts);
     ERR_clear_error();
     stream->ssl = SSL_new(context->ctx[0]);
     if (stream->ssl == NULL || SSL_set_app_data(stream->ssl, stream) != 1)
@@ -131,7 +131,7 @@ tls_stream_new_client(struct tls_context *context, struct sv server_name,
     assert(!context->server);
     if (server_name.n > 0 && sv_to_cstr(server_name, name, sizeof name) &&
         SSL_set_tlsext_host_name(stream->ssl, name) == 1)
-        facts_set_server_name(&stream->facts, server_name);
+        stream_set_server_name(stream, server_name);
     if (key != NULL)
         offer_session(stream, key);
     SSL_set_connect_state(stream->ssl);
@@ -150,6 +150,8 @@ tls_stream_free(struct tls_stream *stream)
                          SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     SSL_free(stream->ssl);
     tls_context_unref(stream->context);
+    tls_certificate_facts_free(stream->peer);
+    mem_free(stream->server_name);
     mem_free(stream->key);
     mem_free(stream);
 }

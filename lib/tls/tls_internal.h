@@ -7,8 +7,17 @@
 #include "tls/facts.h"
 #include "tls/stream.h"
 #include <openssl/ssl.h>
+#include <sys/types.h>
+#include <time.h>
 
 #define NAMES_MAX 256 /* names of one certificate that take part in SNI */
+
+/* staple.c */
+struct staple {
+    unsigned char *der; /* owned, by the library's allocator; NULL: none */
+    size_t n;
+    int64_t from, until; /* seconds since 1970 */
+};
 
 /* A chain with its key, loaded and checked. */
 struct certificate {
@@ -17,7 +26,39 @@ struct certificate {
     EVP_PKEY *key;          /* owned */
     char **names;           /* owned, each too; lower case, DNS names only */
     size_t name_count;
+    struct staple staple;
 };
+
+/* False, and err why, unless it is about the certificate, fresh and good. */
+bool staple_load(struct staple *staple, const struct certificate *certificate,
+                 const char *path, struct err *err);
+void staple_fini(struct staple *staple);
+bool staple_is_fresh(const struct staple *staple, int64_t now);
+void staples_use(SSL_CTX *ctx, struct tls_context *context);
+
+/* stamp.c: which version of a file was read. */
+struct file_stamp {
+    char *path; /* owned */
+    bool exists;
+    dev_t device;
+    ino_t inode;
+    off_t size;
+    struct timespec modified, changed;
+};
+/* Before the file is read, so that a change meanwhile is noticed later. */
+void stamp_init(struct file_stamp *stamp, const char *path);
+void stamp_fini(struct file_stamp *stamp);
+bool stamp_changed(const struct file_stamp *stamp);
+
+/* trust.c */
+/* A reference for the caller; NULL: a file is missing or wrong. */
+X509_STORE *trust_store(const struct tls_trust *trust, struct err *err);
+bool trust_name_authorities(const struct tls_trust *trust, SSL_CTX *ctx,
+                            struct err *err);
+
+/* verify.c: request: a server asks its clients for a certificate. */
+void verify_use(SSL_CTX *ctx, bool request);
+enum tls_verdict verdict_of(long error); /* X509_V_ERR_… */
 
 /* certificate.c */
 bool certificate_load(const struct tls_certificate_files *files,
@@ -38,10 +79,13 @@ bool profile_apply(const struct tls_profile *profile, SSL_CTX *ctx,
 struct tls_context {
     int references; /* atomic */
     bool server;
-    bool has_certificate; /* client: it can offer one */
-    SSL_CTX **ctx;        /* owned; one per certificate, [0] is the default */
+    bool has_certificate;   /* client: it can offer one */
+    bool accept_server_eku; /* server: for client certificates */
+    SSL_CTX **ctx;          /* owned; one per certificate, [0] is the default */
     size_t ctx_count;
     struct certificate *certificates; /* owned; those of ctx, for SNI */
+    struct file_stamp *stamps;        /* owned; of every file that was read */
+    size_t stamp_count;
 };
 
 /* stream.c */
@@ -54,6 +98,9 @@ struct tls_stream {
     struct tls_session_key *key; /* owned; NULL: no resumption */
     bool ready, failed;
     struct tls_facts facts;
+    /* Owned texts and values that facts points to; NULL without. */
+    struct tls_certificate_facts *peer;
+    char *server_name;
 };
 struct tls_stream *stream_of(const SSL *ssl);
 
@@ -66,7 +113,7 @@ void err_library(struct err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* peer.c */
 void facts_fill(struct tls_stream *stream);
-void facts_set_server_name(struct tls_facts *facts, struct sv name);
+void stream_set_server_name(struct tls_stream *stream, struct sv name);
 
 /* tickets.c */
 void tickets_use(SSL_CTX *ctx);

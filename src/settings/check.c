@@ -203,7 +203,9 @@ check_certificates(const struct checker *c)
         const struct certificate_settings *certificate =
             &c->settings->certificates[i];
         struct tls_certificate_files files = {
-            certificate->name, certificate->chain, certificate->key};
+            .name = certificate->name,
+            .chain = certificate->chain,
+            .key = certificate->key};
         struct err why;
 
         if (!tls_certificate_check(&files, &why))
