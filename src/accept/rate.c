@@ -60,11 +60,11 @@ bool
 rate_gauge_enter(struct rate_gauge *gauge, struct rate_key key, uint32_t limit)
 {
     struct rate_stripe *stripe = rate_keys_lock(&gauge->keys, key);
-    struct rate_entry *entry = rate_stripe_find(stripe, key);
+    struct rate_entry *entry = rate_stripe_find(stripe);
     bool enters = false;
 
     if (entry == NULL && limit > 0)
-        entry = rate_stripe_add(stripe, key);
+        entry = rate_stripe_add(stripe);
     if (entry != NULL && entry->a < limit) {
         entry->a++;
         enters = true;
@@ -77,7 +77,7 @@ void
 rate_gauge_leave(struct rate_gauge *gauge, struct rate_key key)
 {
     struct rate_stripe *stripe = rate_keys_lock(&gauge->keys, key);
-    struct rate_entry *entry = rate_stripe_find(stripe, key);
+    struct rate_entry *entry = rate_stripe_find(stripe);
 
     assert(entry != NULL); /* else more left than entered */
     if (--entry->a == 0)
@@ -89,7 +89,7 @@ uint32_t
 rate_gauge_now(struct rate_gauge *gauge, struct rate_key key)
 {
     struct rate_stripe *stripe = rate_keys_lock(&gauge->keys, key);
-    const struct rate_entry *entry = rate_stripe_find(stripe, key);
+    const struct rate_entry *entry = rate_stripe_find(stripe);
     uint32_t now = entry != NULL ? (uint32_t)entry->a : 0;
 
     rate_keys_unlock(stripe);
@@ -150,7 +150,7 @@ rate_window_add(struct rate_window *window, struct rate_key key,
                 uint64_t now_ms, uint32_t amount, uint32_t limit)
 {
     struct rate_stripe *stripe = rate_keys_lock(&window->keys, key);
-    struct rate_entry *entry = rate_stripe_touch(stripe, key);
+    struct rate_entry *entry = rate_stripe_touch(stripe);
     struct counted counted = count_at(entry, now_ms, window->span_ms);
     uint64_t current = (uint64_t)counted.current + amount;
     bool fits = limit == RATE_UNLIMITED || counted.sum + amount <= limit;
@@ -170,7 +170,7 @@ rate_window_count(struct rate_window *window, struct rate_key key,
                   uint64_t now_ms)
 {
     struct rate_stripe *stripe = rate_keys_lock(&window->keys, key);
-    const struct rate_entry *entry = rate_stripe_find(stripe, key);
+    const struct rate_entry *entry = rate_stripe_find(stripe);
     uint64_t sum = 0;
 
     if (entry != NULL)
@@ -223,7 +223,7 @@ rate_bucket_take(struct rate_bucket *bucket, struct rate_key key,
                  uint64_t now_us, struct rate_limit limit)
 {
     struct rate_stripe *stripe = rate_keys_lock(&bucket->keys, key);
-    struct rate_entry *entry = rate_stripe_touch(stripe, key);
+    struct rate_entry *entry = rate_stripe_touch(stripe);
     bool taken = take_token(&entry->a, now_us, limit);
 
     rate_keys_unlock(stripe);

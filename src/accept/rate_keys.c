@@ -16,6 +16,8 @@ struct rate_stripe {
     uint32_t used;
     uint32_t free;           /* removed entries, linked by chain: index */
     uint32_t oldest, newest; /* NO_ENTRY */
+    struct rate_key key;     /* it is locked for, hashed once */
+    uint32_t slot;           /* of its chain in heads */
 };
 
 static uint64_t
@@ -64,12 +66,16 @@ rate_keys_fini(struct rate_keys *keys)
     keys->stripes = NULL;
 }
 
+/* The low bits of the hash choose the stripe, the high ones the chain. */
 struct rate_stripe *
 rate_keys_lock(struct rate_keys *keys, struct rate_key key)
 {
-    struct rate_stripe *stripe = &keys->stripes[hash_key(key) % STRIPES];
+    uint64_t hash = hash_key(key);
+    struct rate_stripe *stripe = &keys->stripes[hash % STRIPES];
 
     pthread_mutex_lock(&stripe->lock);
+    stripe->key = key;
+    stripe->slot = (uint32_t)(hash >> 32) & (stripe->size - 1);
     return stripe;
 }
 
@@ -79,13 +85,6 @@ rate_keys_unlock(struct rate_stripe *stripe)
     pthread_mutex_unlock(&stripe->lock);
 }
 
-/* The stripe took the low bits of the hash. */
-static uint32_t *
-head_of(struct rate_stripe *stripe, struct rate_key key)
-{
-    return &stripe->heads[(hash_key(key) >> 32) & (stripe->size - 1)];
-}
-
 static bool
 same_key(struct rate_key a, struct rate_key b)
 {
@@ -93,14 +92,14 @@ same_key(struct rate_key a, struct rate_key b)
 }
 
 struct rate_entry *
-rate_stripe_find(struct rate_stripe *stripe, struct rate_key key)
+rate_stripe_find(struct rate_stripe *stripe)
 {
-    uint32_t at = *head_of(stripe, key);
+    uint32_t at = stripe->heads[stripe->slot];
 
     while (at != 0) {
         struct rate_entry *entry = &stripe->entries[at - 1];
 
-        if (same_key(entry->key, key))
+        if (same_key(entry->key, stripe->key))
             return entry;
         at = entry->chain;
     }
@@ -156,42 +155,42 @@ take_free(struct rate_stripe *stripe)
 }
 
 struct rate_entry *
-rate_stripe_add(struct rate_stripe *stripe, struct rate_key key)
+rate_stripe_add(struct rate_stripe *stripe)
 {
     struct rate_entry *entry = take_free(stripe);
-    uint32_t *head;
+    uint32_t *head = &stripe->heads[stripe->slot];
 
     if (entry == NULL)
         return NULL;
-    head = head_of(stripe, key);
-    *entry = (struct rate_entry){.key = key, .chain = *head};
+    *entry = (struct rate_entry){
+        .key = stripe->key, .slot = stripe->slot, .chain = *head};
     *head = index_of(stripe, entry) + 1;
     make_newest(stripe, entry);
     return entry;
 }
 
 struct rate_entry *
-rate_stripe_touch(struct rate_stripe *stripe, struct rate_key key)
+rate_stripe_touch(struct rate_stripe *stripe)
 {
-    struct rate_entry *entry = rate_stripe_find(stripe, key);
+    struct rate_entry *entry = rate_stripe_find(stripe);
 
     if (entry != NULL) {
         leave_order(stripe, entry);
         make_newest(stripe, entry);
         return entry;
     }
-    entry = rate_stripe_add(stripe, key);
+    entry = rate_stripe_add(stripe);
     if (entry != NULL)
         return entry;
     rate_stripe_remove(stripe, &stripe->entries[stripe->oldest]);
-    return rate_stripe_add(stripe, key);
+    return rate_stripe_add(stripe);
 }
 
 void
 rate_stripe_remove(struct rate_stripe *stripe, struct rate_entry *entry)
 {
     uint32_t at = index_of(stripe, entry);
-    uint32_t *link = head_of(stripe, entry->key);
+    uint32_t *link = &stripe->heads[entry->slot];
 
     while (*link != at + 1) {
         assert(*link != 0); /* every entry in use is in its chain */

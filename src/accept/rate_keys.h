@@ -9,6 +9,7 @@
 struct rate_entry {
     struct rate_key key;
     uint64_t a, b;         /* the counter's own */
+    uint32_t slot;         /* of its chain */
     uint32_t chain;        /* next of the same hash: index + 1, or 0 */
     uint32_t older, newer; /* by the last touch: index, or UINT32_MAX */
 };
@@ -22,21 +23,18 @@ struct rate_keys {
 void rate_keys_init(struct rate_keys *keys, uint32_t max_keys);
 void rate_keys_fini(struct rate_keys *keys);
 
-/* Locks the stripe of the key; every call is followed by one of
- * rate_keys_unlock(). */
+/* Locks the stripe of the key, for which the other functions then speak;
+ * every call is followed by one of rate_keys_unlock(). */
 struct rate_stripe *rate_keys_lock(struct rate_keys *keys, struct rate_key key);
 void rate_keys_unlock(struct rate_stripe *stripe);
 
-/* Within a lock: the entry, or NULL. */
-struct rate_entry *rate_stripe_find(struct rate_stripe *stripe,
-                                    struct rate_key key);
-/* A new entry with a and b 0 for a key that has none; NULL when the stripe is
+/* Within a lock: the entry of the key, or NULL. */
+struct rate_entry *rate_stripe_find(struct rate_stripe *stripe);
+/* A new entry with a and b 0, where the key has none; NULL when the stripe is
  * full. */
-struct rate_entry *rate_stripe_add(struct rate_stripe *stripe,
-                                   struct rate_key key);
+struct rate_entry *rate_stripe_add(struct rate_stripe *stripe);
 /* The entry, new where there was none: in a full stripe it replaces the one
  * touched longest ago.  It is the newest now. */
-struct rate_entry *rate_stripe_touch(struct rate_stripe *stripe,
-                                     struct rate_key key);
+struct rate_entry *rate_stripe_touch(struct rate_stripe *stripe);
 void rate_stripe_remove(struct rate_stripe *stripe, struct rate_entry *entry);
 #endif
