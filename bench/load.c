@@ -218,7 +218,7 @@ static bool
 on_reply(struct session *s)
 {
     if (!expected(s)) {
-        session_failed(s, "reply", sv_of(s->reply.text));
+        session_failed(s, "reply", (struct sv){s->reply.text, s->reply.length});
         return false;
     }
     switch (s->step) {
