@@ -22,13 +22,15 @@ WAXGATE = os.environ.get("WAXGATE_BIN", str(BUILD / "cli" / "waxgate"))
 LOAD = str(BUILD / "bench" / "load")
 LONG = bool(os.environ.get("WAXGATE_LONG"))
 
-_next_host = [10]
+_next_host = [0]
 
 
 def loopback():
-    """An address that no other peer of this test run has."""
+    """An address that no other peer has, also of a test run beside this one."""
     _next_host[0] += 1
-    return f"127.0.{_next_host[0] // 250}.{_next_host[0] % 250 + 2}"
+    run = os.getpid() % 50000 + 256
+    assert _next_host[0] < 250
+    return f"127.{run // 250}.{run % 250}.{_next_host[0] + 2}"
 
 
 def wait_for(condition, seconds=20, what="condition", step=0.05):
