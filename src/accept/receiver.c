@@ -444,19 +444,39 @@ listener_json(const struct listener_revision *revision)
         "tls_failed", number(&counts->tls_failed));
 }
 
+static uint64_t
+sum(const struct table *table, size_t offset)
+{
+    uint64_t total = 0;
+
+    for (size_t i = 0; i < table->count; i++) {
+        const char *counts =
+            (const char *)&table->rows[i].revision->listener->counts;
+
+        total += atomic_load((const _Atomic uint64_t *)(counts + offset));
+    }
+    return total;
+}
+
 static json_t *
 status_json(const struct receiver *receiver)
 {
     const struct table *table = receiver->table;
-    json_t *listeners = json_array();
+    json_t *listeners = json_array(), *status;
     const char *why = "";
     bool accepts = spool_accepts(receiver->spool, 0, &why);
+    uint64_t open = sum(table, offsetof(struct listener_counts, open));
+    uint64_t accepted = sum(table, offsetof(struct listener_counts, accepted));
 
     for (size_t i = 0; i < table->count; i++)
         json_array_append_new(listeners,
                               listener_json(table->rows[i].revision));
-    return json_pack("{so sb ss}", "listeners", listeners, "accepts_mail",
-                     accepts, "why_not", accepts ? "" : why);
+    status = json_pack("{sI sI sb so}", "sessions", (json_int_t)open,
+                       "accepted", (json_int_t)accepted, "accepts_mail",
+                       accepts, "listeners", listeners);
+    if (!accepts)
+        json_object_set_new(status, "why_not", json_string(why));
+    return status;
 }
 
 static void
