@@ -57,15 +57,16 @@ cli_value(struct cli *cli, const char *name)
 int
 cli_misuse(const struct cli *cli, const char *fmt, ...)
 {
+    struct buf text = {0};
     va_list args;
 
-    fputs("waxgate: ", stderr);
     va_start(args, fmt);
-    vfprintf(stderr, fmt, args);
+    buf_vprintf(&text, fmt, args);
     va_end(args);
-    fprintf(stderr, "\nusage: waxgate %s%s%s\n", cli->command->name,
-            cli->command->arguments[0] != '\0' ? " " : "",
+    fprintf(stderr, "waxgate: %s\nusage: waxgate %s%s%s\n", buf_cstr(&text),
+            cli->command->name, cli->command->arguments[0] != '\0' ? " " : "",
             cli->command->arguments);
+    buf_fini(&text);
     return CLI_USAGE;
 }
 

@@ -195,12 +195,12 @@ print_value(const json_t *value)
 
 /* Every value on a line of its own, what is inside further to the right. */
 static void
-print_members(const json_t *object, int indent)
+print_members(json_t *object, int indent)
 {
     const char *key;
     json_t *value;
 
-    json_object_foreach((json_t *)(uintptr_t)object, key, value)
+    json_object_foreach(object, key, value)
     {
         if (json_is_array(value) || json_is_null(value))
             continue;
@@ -215,9 +215,9 @@ print_members(const json_t *object, int indent)
 }
 
 static void
-print_message(const json_t *message)
+print_message(json_t *message)
 {
-    const json_t *recipient;
+    json_t *recipient;
     size_t i;
 
     print_members(message, 0);
@@ -230,7 +230,7 @@ print_message(const json_t *message)
 
 static int
 show(struct cli *cli, const char *method, json_t *params, bool json,
-     void (*print)(const json_t *value))
+     void (*print)(json_t *value))
 {
     json_t *result;
 
@@ -256,7 +256,7 @@ run_queue_show(struct cli *cli)
 }
 
 static void
-print_stats(const json_t *stats)
+print_stats(json_t *stats)
 {
     print_members(stats, 0);
 }

@@ -20,7 +20,7 @@ text(const json_t *object, const char *key)
 }
 
 static void
-print_processes(const json_t *processes)
+print_processes(json_t *processes)
 {
     static const struct text_column columns[] = {{"PROCESS", false},
                                                  {"STATE", false},
@@ -48,7 +48,7 @@ print_processes(const json_t *processes)
 }
 
 static void
-print_alerts(const json_t *alerts)
+print_alerts(json_t *alerts)
 {
     static const struct text_column columns[] = {
         {"SINCE", true}, {"SOURCE", false}, {"ALERT", false}, {"TEXT", false}};
@@ -70,7 +70,7 @@ print_alerts(const json_t *alerts)
 }
 
 static void
-print_listeners(const json_t *listeners)
+print_listeners(json_t *listeners)
 {
     static const struct text_column columns[] = {
         {"LISTENER", false},   {"ADDRESS", false},  {"OPEN", true},
@@ -102,13 +102,13 @@ print_listeners(const json_t *listeners)
 /* "receiver  sessions=3 accepted=17": every number and text of one level, as
  * the process named them. */
 static void
-print_facts(const char *name, const json_t *object)
+print_facts(const char *name, json_t *object)
 {
     const char *key;
     json_t *value;
 
     printf("%-9s", name);
-    json_object_foreach((json_t *)(uintptr_t)object, key, value)
+    json_object_foreach(object, key, value)
     {
         if (json_is_integer(value))
             printf(" %s=%" JSON_INTEGER_FORMAT, key, json_integer_value(value));
@@ -121,9 +121,9 @@ print_facts(const char *name, const json_t *object)
 }
 
 static void
-print_status(const json_t *status)
+print_status(json_t *status)
 {
-    const json_t *alerts = json_object_get(status, "alerts");
+    json_t *alerts = json_object_get(status, "alerts");
     char up[TEXT_SIZE];
 
     printf("waxgate %s on %s, up %s\n", text(status, "version"),
@@ -146,7 +146,7 @@ print_status(const json_t *status)
 }
 
 static int
-show(struct cli *cli, const char *method, void (*print)(const json_t *value))
+show(struct cli *cli, const char *method, void (*print)(json_t *value))
 {
     bool json = cli_flag(cli, "--json");
     json_t *result;

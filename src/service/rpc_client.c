@@ -265,7 +265,7 @@ rpc_forward(struct loop *loop, const char *socket_path, struct rpc_call *call)
 {
     struct rpc_client *client =
         client_new(loop, socket_path, RPC_STALL_TIMEOUT);
-    json_t *params = json_incref((json_t *)(uintptr_t)rpc_params(call));
+    json_t *params = json_deep_copy(rpc_params(call));
 
     client->on_line = on_forward_line;
     client->on_failure = on_forward_failure;

@@ -40,7 +40,8 @@ bool
 channel_send(int fd, const struct channel_message *message, const int *fds,
              size_t fd_count, struct err *err)
 {
-    struct iovec io = {(void *)(uintptr_t)message, sizeof *message};
+    struct channel_message copy = *message; /* sendmsg() takes no const */
+    struct iovec io = {&copy, sizeof copy};
     struct msghdr packet = {.msg_iov = &io, .msg_iovlen = 1};
     union control control;
     ssize_t sent;

@@ -237,7 +237,7 @@ follow_channel(struct child_process *child, struct err *err)
 {
     struct service_host *host = &child->host;
 
-    host->loops = mem_alloc_array(1, sizeof *host->loops);
+    host->loops = mem_alloc_array(1, sizeof(struct loop *));
     host->loops[0] = loop_new(err);
     if (host->loops[0] == NULL)
         return false;

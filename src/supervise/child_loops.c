@@ -82,7 +82,7 @@ child_loops_open(struct child_process *child, size_t count, struct err *err)
     struct service_host *host = &child->host;
 
     host->on_loop = run_on_loop;
-    host->loops = mem_resize(host->loops, count * sizeof *host->loops);
+    host->loops = mem_resize(host->loops, count * sizeof(struct loop *));
     child->threads = mem_resize(child->threads, count * sizeof *child->threads);
     while (host->loop_count < count) {
         struct loop *loop = loop_new(err);

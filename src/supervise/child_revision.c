@@ -13,10 +13,12 @@ sockets_close(struct child_revision *revision)
 {
     for (size_t i = 0; i < revision->socket_count; i++) {
         struct service_socket *row = &revision->sockets[i];
+        char *name; /* ours, though those who read the row may not change it */
 
+        memcpy(&name, &row->listener, sizeof name);
         for (size_t j = 0; j < row->count; j++)
             close(row->fds[j]);
-        mem_free((char *)(uintptr_t)row->listener);
+        mem_free(name);
         mem_free(row->fds);
     }
     mem_free(revision->sockets);

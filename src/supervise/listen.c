@@ -109,6 +109,7 @@ find_address(struct listen_set *set, const struct net_address *address)
 static bool
 overlaps(const struct listen_set *set, const struct net_address *address)
 {
+    assert(set->count == 0 || set->rows != NULL);
     for (size_t i = 0; i < set->count; i++) {
         const struct net_address *other = &set->rows[i].address;
 

@@ -23,21 +23,21 @@ enum {
 
 struct child {
     const char *name;
-    bool listens;  /* gets the listeners' sockets */
-    bool controls; /* gets news of the others */
     enum link_state state;
     pid_t pid;    /* 0: none */
     int channel;  /* -1: none */
     int calls_fd; /* its Unix socket, kept from start to start */
     uint32_t restarts;
+    bool listens;        /* gets the listeners' sockets */
+    bool controls;       /* gets news of the others */
+    bool asked;          /* a reload waits for its answer */
+    bool pinged;         /* no answer yet */
     int64_t since;       /* wall, seconds */
-    uint64_t started_at; /* the three: ms, monotonic */
+    uint64_t started_at; /* ms, monotonic, as all that follow */
     uint64_t start_at;   /* state DOWN */
     uint64_t kill_at;
     uint64_t ping_at; /* the next ping, or the end of the wait for an answer */
-    bool pinged;      /* no answer yet */
     uint64_t backoff; /* ms; 0: settled */
-    bool asked;       /* a reload waits for its answer */
     char refusal[512];
 };
 

@@ -236,10 +236,11 @@ standin_request(void *self, struct rpc_call *call)
 
 #define STANDIN(service_name, start_function)                                  \
     {                                                                          \
-        .name = service_name, .loops_per_core = 1, .start = start_function,    \
-        .prepare = standin_prepare, .commit = standin_commit,                  \
-        .abandon = standin_abandon, .drain = standin_drain,                    \
-        .stop = standin_stop, .request = standin_request                       \
+        .name = (service_name), .loops_per_core = 1,                           \
+        .start = (start_function), .prepare = standin_prepare,                 \
+        .commit = standin_commit, .abandon = standin_abandon,                  \
+        .drain = standin_drain, .stop = standin_stop,                          \
+        .request = standin_request                                             \
     }
 const struct service receiver_service = STANDIN("receiver", receiver_start);
 const struct service sender_service = STANDIN("sender", sender_start);
