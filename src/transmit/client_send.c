@@ -318,8 +318,8 @@ set_transaction(struct client *client, struct parcel *parcel)
 
     *tx = (struct client_transaction){
         .parcel = parcel,
-        .recipients = arena_alloc(&parcel->arena, parcel->recipient_count *
-                                                      sizeof *tx->recipients),
+        .recipients = arena_alloc(&parcel->arena,
+                                  parcel->recipient_count * sizeof(void *)),
         .length = spool_content_length(parcel->content),
     };
     content_encoder_init(&tx->encoder);

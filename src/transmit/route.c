@@ -69,7 +69,9 @@ static void
 explain_nothing(const struct route_query *query, bool were_ours,
                 struct route *route)
 {
-    if (were_ours)
+    if (were_ours && query->is_static)
+        set_result(route, ROUTE_TEMPORARY, "the route leads back to us");
+    else if (were_ours)
         set_result(route, ROUTE_LOOP, "mail would come back to this server");
     else if (query->temporary[0] != '\0')
         set_result(route, ROUTE_TEMPORARY, query->temporary);

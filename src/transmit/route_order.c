@@ -191,8 +191,11 @@ route_remove_listeners(const struct settings *settings,
             if (!is_own_address(&own, &host->addresses[j], true))
                 host->addresses[stay++] = host->addresses[j];
         host->address_count = stay;
-        if (stay > 0 || before == 0)
-            hosts[hosts_left++] = *host;
+        if (stay == 0 && before > 0)
+            continue;
+        if (hosts_left != i)
+            hosts[hosts_left] = *host;
+        hosts_left++;
     }
     return hosts_left;
 }

@@ -837,38 +837,6 @@ test_one_too_many(void **state)
 
 /* --- What is told of it --------------------------------------------------- */
 
-struct rpc_call {
-    struct loop *loop;
-    json_t *items, *result;
-};
-
-const char *
-rpc_method(const struct rpc_call *call)
-{
-    (void)call;
-    return "delivery.sessions";
-}
-
-void
-rpc_item(struct rpc_call *call, json_t *item)
-{
-    json_array_append_new(call->items, item);
-}
-
-void
-rpc_result(struct rpc_call *call, json_t *result)
-{
-    call->result = result;
-    loop_stop(call->loop);
-}
-
-void
-rpc_error(struct rpc_call *call, const char *fmt, ...)
-{
-    (void)call;
-    fail_msg("%s", fmt);
-}
-
 static void
 test_status(void **state)
 {
@@ -876,7 +844,8 @@ test_status(void **state)
                                         .starttls = "220 go",
                                         .certificate = "good"},
                                   down = {.down = true};
-    struct rpc_call call = {.items = json_array()};
+    struct rpc_call call = {.method = "delivery.sessions",
+                            .items = json_array()};
     const json_t *item;
     struct stage t;
 

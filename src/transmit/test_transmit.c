@@ -276,3 +276,31 @@ queue_session_ended(struct queue *queue, struct destination *destination,
     queue->ended++;
     changed(queue);
 }
+
+/* --- Calls -------------------------------------------------------------- */
+
+const char *
+rpc_method(const struct rpc_call *call)
+{
+    return call->method;
+}
+
+void
+rpc_item(struct rpc_call *call, json_t *item)
+{
+    json_array_append_new(call->items, item);
+}
+
+void
+rpc_result(struct rpc_call *call, json_t *result)
+{
+    call->result = result;
+    loop_stop(call->loop);
+}
+
+void
+rpc_error(struct rpc_call *call, const char *fmt, ...)
+{
+    (void)fmt;
+    rpc_result(call, json_null());
+}

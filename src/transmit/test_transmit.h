@@ -36,6 +36,13 @@ struct queue {
     void (*on_change)(void *arg); /* after each event, with the lock */
     void *arg;
 };
+/* A call whose answer is gathered; the loop stops with the result. */
+struct rpc_call {
+    struct loop *loop;
+    const char *method;
+    json_t *items, *result;
+};
+
 void fake_queue_init(struct queue *queue);
 void fake_queue_fini(struct queue *queue);
 void fake_queue_add(struct queue *queue, struct parcel *parcel);
