@@ -170,9 +170,10 @@ void spool_content_close(struct spool_content *content);
 /* --- Writing the ledger (sender) ---------------------------------------- */
 
 /* Appends a record; parts are copied.  on_durable (may be NULL) is called on
- * the writer thread once it is on disk (error NULL) or cannot be (error set:
- * the journal has moved to a new segment and the caller should append the
- * record again).  *place (may be NULL) is filled before on_durable. */
+ * the writer thread once it is on disk (error NULL).  Where a write or sync
+ * fails the journal moves to a new segment and writes the record again there,
+ * in order; error is set only when the spool is closed while it fails.  *place
+ * is the record's. */
 void spool_ledger_append(struct spool *spool, enum spool_record_type type,
                          struct sv payload,
                          void (*on_durable)(void *arg, struct spool_place place,
@@ -186,7 +187,8 @@ MUST_USE bool spool_ledger_message(struct spool *spool,
                                    struct spool_content *content,
                                    struct sv text, spool_message_id *id,
                                    struct spool_place *place, struct err *err);
-/* Waits until everything appended is durable. */
+/* Waits until everything appended is durable.  False while the journal fails:
+ * the records are kept and written later. */
 MUST_USE bool spool_ledger_sync(struct spool *spool, struct err *err);
 
 /* The sender's snapshot of its queue, so that a start need not read everything:

@@ -226,6 +226,7 @@ tear_down(void **state)
     (void)state;
     faultfs_set(NULL);
     spool_close(spool);
+    loop_advance(loop, 0); /* what was on its way */
     loop_free(loop);
     remove_dir();
     return 0;

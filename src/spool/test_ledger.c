@@ -272,6 +272,7 @@ check_named(void **state)
     open_ledger();
     row->run();
     spool_close(spool);
+    loop_advance(loop, 0); /* what was on its way */
     loop_free(loop);
     remove_dir();
 }
