@@ -5,9 +5,10 @@
 #include <malloc.h>
 #include <time.h>
 
-enum { START_LIMIT_S = 20, BYTES_PER_MESSAGE = 400 };
+enum { START_LIMIT_S = 20, BYTES_PER_MESSAGE = 400, CHUNK = 10000 };
 
-static size_t messages = 100000; /* or the program's argument */
+static size_t messages = 100000; /* or the argument: tens of
+                                  * thousands */
 
 static const char yaml[] =
     WORLD_YAML "spool: {segment_size: 64M, spare_segments: 1, min_free: 1M}\n";
@@ -76,7 +77,8 @@ check_scale(void **state)
     world_init(&world, yaml);
     world.intake = spool_open_intake(world.dir, &world.settings->spool, &err);
     assert_non_null(world.intake);
-    world_accept_many(&world, messages, "dst.example");
+    for (size_t i = 0; i < messages; i += CHUNK)
+        world_accept_many(&world, CHUNK, "dst.example");
     spool_close(world.intake);
     start(&world, "from the intake");
     world_settle(&world);
