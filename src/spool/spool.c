@@ -12,9 +12,10 @@
 #include <inttypes.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { ID_COUNTER_BITS = 16 };
+enum { ID_COUNTER_BITS = 16, LOCK_TRIES = 20 };
 
 /* --- Directories -------------------------------------------------------- */
 
@@ -147,6 +148,22 @@ spool_open_reader(const char *state_dir, struct err *err)
     return open_common(state_dir, err);
 }
 
+/* For a second: the process before may be about to end, and verify and dump
+ * try the lock for a moment to see whether there is a writer. */
+static bool
+try_lock(int fd)
+{
+    for (int tries = 0; tries < LOCK_TRIES; tries++) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+            return true;
+        if (errno != EWOULDBLOCK)
+            return false;
+        nanosleep(&(struct timespec){.tv_nsec = 1000000000 / LOCK_TRIES}, NULL);
+    }
+    errno = EWOULDBLOCK;
+    return false;
+}
+
 static bool
 lock_journal(struct spool *spool, enum spool_journal journal, struct err *err)
 {
@@ -156,7 +173,7 @@ lock_journal(struct spool *spool, enum spool_journal journal, struct err *err)
         err_sys(err, "open %s/lock", journal_name(journal));
         return false;
     }
-    if (flock(spool->lock, LOCK_EX | LOCK_NB) == 0)
+    if (try_lock(spool->lock))
         return true;
     if (errno == EWOULDBLOCK)
         err_set(err, "another process writes the %s journal",
