@@ -345,6 +345,19 @@ count_junk(struct smtpd *s)
     return smtpd_count_bad(s);
 }
 
+/* A refusal is on the client's account too: malformed commands as bad ones,
+ * others as chatter, so that nobody fills the log with tries.  Recipients beyond
+ * the limit are not: a client that pipelines finds out late. */
+static bool
+count_refusal(struct smtpd *s, const struct reply *reply)
+{
+    if (reply->code < 400 || strcmp(reply->status, "4.5.3") == 0)
+        return true;
+    if (reply->code < 510 && reply->code >= 500)
+        return smtpd_count_bad(s);
+    return reply->code == 555 ? smtpd_count_bad(s) : count_junk(s);
+}
+
 static void
 run_command(struct smtpd *s, const struct command *command, struct sv args)
 {
@@ -366,7 +379,8 @@ run_command(struct smtpd *s, const struct command *command, struct sv args)
         return;
     }
     reply = command->run(s, args);
-    smtpd_say(s, &reply);
+    if (count_refusal(s, &reply))
+        smtpd_say(s, &reply);
 }
 
 void
