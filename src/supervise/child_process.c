@@ -84,7 +84,7 @@ child_send(struct supervisor *s UNUSED, struct child *child,
     if (err.code != EAGAIN || child->pid == 0)
         return; /* it is dead, and children_reap() comes */
     log_event(NULL, LOG_ERROR, "supervisor.child_stuck",
-              LOG_STR("process", child->name), LOG_I64("pid", child->pid));
+              LOG_STR("child", child->name), LOG_I64("pid", child->pid));
     kill(child->pid, SIGKILL);
 }
 
@@ -237,7 +237,7 @@ child_start(struct supervisor *s, struct child *child, uint64_t now)
     child->refusal[0] = '\0';
     if (!child_launch(s, child, &err)) {
         log_event(NULL, LOG_ERROR, "supervisor.start_failed",
-                  LOG_STR("process", child->name), LOG_STR("reason", err.text));
+                  LOG_STR("child", child->name), LOG_STR("reason", err.text));
         plan_restart(child, now);
         return;
     }
@@ -245,7 +245,7 @@ child_start(struct supervisor *s, struct child *child, uint64_t now)
     child->started_at = now;
     child->kill_at = now + START_TIMEOUT;
     log_event(NULL, LOG_INFO, "supervisor.child_started",
-              LOG_STR("process", child->name), LOG_I64("pid", child->pid),
+              LOG_STR("child", child->name), LOG_I64("pid", child->pid),
               LOG_U64("revision", s->revision.number));
     send_sockets(s, child, "", &child->calls_fd, 1);
     child_send_revision(s, child, &s->revision);
@@ -285,7 +285,7 @@ static void
 child_hung(struct child *child)
 {
     log_event(NULL, LOG_ERROR, "supervisor.child_hung",
-              LOG_STR("process", child->name), LOG_I64("pid", child->pid));
+              LOG_STR("child", child->name), LOG_I64("pid", child->pid));
     kill(child->pid, SIGKILL);
 }
 
@@ -324,7 +324,7 @@ child_tick(struct supervisor *s, struct child *child, uint64_t now)
 
     if (child->pid != 0 && child->kill_at <= now) {
         log_event(NULL, LOG_ERROR, "supervisor.kill",
-                  LOG_STR("process", child->name), LOG_I64("pid", child->pid));
+                  LOG_STR("child", child->name), LOG_I64("pid", child->pid));
         kill(child->pid, SIGKILL);
         child->kill_at = NEVER;
     }
@@ -486,7 +486,7 @@ log_end(const struct child *child, pid_t pid, int status, bool expected)
     log_event(
         NULL, expected ? LOG_INFO : LOG_ERROR,
         expected ? "supervisor.child_ended" : "supervisor.child_died",
-        LOG_STR("process", child->name), LOG_I64("pid", pid),
+        LOG_STR("child", child->name), LOG_I64("pid", pid),
         LOG_IF(WIFEXITED(status), LOG_I64("status", WEXITSTATUS(status))),
         LOG_IF(WIFSIGNALED(status), LOG_I64("signal", WTERMSIG(status))),
         LOG_IF(child->refusal[0] != '\0', LOG_STR("reason", child->refusal)));

@@ -66,7 +66,7 @@ drain_child(struct supervisor *s, struct child *child, uint64_t now)
     }
     if (limit <= now && child->kill_at == NEVER) {
         log_event(NULL, LOG_WARNING, "supervisor.drain_timeout",
-                  LOG_STR("process", child->name));
+                  LOG_STR("child", child->name));
         child_send_type(s, child, CHANNEL_STOP, 0);
         child->kill_at = now + STOP_GRACE;
     }

@@ -33,7 +33,7 @@ class Killer(threading.Thread):
     def pid(self, name):
         """From the log, because the controller may be the one that is dead."""
         started = [e for e in self.gateway.events("supervisor.child_started")
-                   if name in (e.get("child"), e.get("process"))]
+                   if e.get("child") == name]
         pid = started[-1].get("pid") if started else None
         if pid is None or not os.path.exists(f"/proc/{pid}"):
             return None

@@ -319,7 +319,7 @@ def test_killed_process_comes_back(gateway, name):
     for other in PROCESSES:
         if other != name:
             assert after[other]["pid"] == before[other]["pid"]
-    assert any(f"process={name}" in line and "signal=9" in line
+    assert any(f"child={name}" in line and "signal=9" in line
                for line in gateway.events("supervisor.child_died"))
     assert any(f"key=process.{name}" in line for line in gateway.events("alert.raise"))
     alerts = gateway.status()["alerts"]
@@ -352,7 +352,7 @@ def test_back_off_grows(standin):
 
     died = [when(l) for l in standin.events("supervisor.child_died")]
     began = [when(l) for l in standin.events("supervisor.child_started")
-             if "process=sender" in l][1:]
+             if "child=sender" in l][1:]
     pauses = [b - d for d, b in zip(died, began)]
     assert len(pauses) == 4
     for pause, expected in zip(pauses, (0.1, 0.2, 0.4, 0.8)):
@@ -549,7 +549,7 @@ def test_drain(gateway):
     gateway.process.send_signal(signal.SIGTERM)
     assert gateway.process.wait(timeout=15) == 0
     assert all(gone(pid) for pid in pids)
-    ends = [re.search(r"process=(\w+)", l)[1]
+    ends = [re.search(r"child=(\w+)", l)[1]
             for l in gateway.events("supervisor.child_ended")]
     assert ends == list(PROCESSES)
     assert all("status=0" in l for l in gateway.events("supervisor.child_ended"))
