@@ -119,7 +119,7 @@ choose_recipients(const struct settlement *s, const struct original *original,
 /* To the sender, from nobody, never answered (RFC 3461 section 6). */
 static bool
 address_notice(struct settlement *s, const struct envelope *about,
-               struct sv text, struct envelope *envelope)
+               struct envelope *envelope)
 {
     char domain[MAIL_DOMAIN_MAX + 1], id[SPOOL_ID_TEXT];
     struct envelope_recipient *to = arena_alloc(&s->arena, sizeof *to);
@@ -137,9 +137,6 @@ address_notice(struct settlement *s, const struct envelope *about,
         .recipients = to,
         .recipient_count = 1,
     };
-    for (size_t i = 0; i < text.n && !envelope->eight_bit; i++)
-        envelope->eight_bit = (unsigned char)text.p[i] > 0x7f;
-    envelope->body = envelope->eight_bit ? BODY_8BITMIME : BODY_7BIT;
     return true;
 }
 
@@ -150,7 +147,7 @@ store_notice(struct settlement *s, struct dsn *dsn, struct buf *text)
     struct envelope *envelope = &mail->envelope;
     struct sv whole;
 
-    if (!address_notice(s, dsn->envelope, (struct sv){0}, envelope)) {
+    if (!address_notice(s, dsn->envelope, envelope)) {
         log_event(NULL, LOG_WARNING, "queue.no-return-address",
                   LOG_SV("queue", s->attempt.queue_id),
                   LOG_SV("from", dsn->envelope->sender));
@@ -226,21 +223,21 @@ bounce_run(struct pool_work *work)
 /* --- On the main loop ----------------------------------------------------- */
 
 /* What could not be told must not be final: the message is kept for the
- * administrator. */
+ * administrator.  A delay that cannot be told is only logged. */
 static void
 keep_unreadable(struct queue *queue, struct settlement *s)
 {
-    struct message *message = queue_message(queue, s->message);
-
     log_event(NULL, LOG_ERROR, "queue.unreadable",
-              LOG_STR("queue", message->queue_id),
+              LOG_SV("queue", s->attempt.queue_id),
               LOG_STR("error", s->err.text));
-    message->flags |= MESSAGE_HELD;
+    if (s->kind == SETTLE_WARN)
+        return;
+    message_hold(queue, s->message);
+    for (size_t i = 0; i < s->count; i++)
+        schedule_enter(queue, s->handles[i], RCPT_HELD, clock_mono_ms());
     queue_record_action(queue, s->message, ACTION_HOLD, "queue", s->call,
                         s->answer);
     s->answer = NULL;
-    for (size_t i = 0; i < s->count && s->kind == SETTLE_BOUNCE; i++)
-        schedule_enter(queue, s->handles[i], RCPT_HELD, clock_mono_ms());
 }
 
 static void

@@ -134,14 +134,7 @@ hold(struct queue *queue, uint32_t number, struct rpc_call *call)
 {
     struct message *message = queue_message(queue, number);
 
-    message->flags |= MESSAGE_HELD;
-    for (uint32_t r = message->recipients; r != 0;
-         r = queue_rcpt(queue, r)->next) {
-        const struct rcpt *rcpt = queue_rcpt(queue, r);
-
-        if (rcpt->state == RCPT_READY || rcpt->state == RCPT_WAITING)
-            schedule_enter(queue, r, RCPT_HELD, rcpt->when);
-    }
+    message_hold(queue, number);
     queue_record_action(queue, number, ACTION_HOLD, "admin", call,
                         deed(message, "hold"));
 }
@@ -149,12 +142,12 @@ hold(struct queue *queue, uint32_t number, struct rpc_call *call)
 /* Ready at once, and their destinations with them: the administrator knows
  * that something has changed. */
 static void
-make_ready(struct queue *queue, uint32_t r)
+make_ready(struct queue *queue, uint32_t r, enum rcpt_state from)
 {
     struct rcpt *rcpt = queue_rcpt(queue, r);
     struct destination_queue *d = destination_of(queue, rcpt);
 
-    if (rcpt->state == RCPT_WAITING || rcpt->state == RCPT_HELD)
+    if (rcpt->state == (uint8_t)from)
         schedule_enter(queue, r, RCPT_READY, clock_mono_ms());
     schedule_wake(queue, d);
 }
@@ -167,11 +160,12 @@ release(struct queue *queue, uint32_t number, struct rpc_call *call)
     message->flags &= ~(uint32_t)MESSAGE_HELD;
     for (uint32_t r = message->recipients; r != 0;
          r = queue_rcpt(queue, r)->next)
-        make_ready(queue, r);
+        make_ready(queue, r, RCPT_HELD);
     queue_record_action(queue, number, ACTION_RELEASE, "admin", call,
                         deed(message, "release"));
 }
 
+/* What is held stays held: the answer says so. */
 static void
 retry(struct queue *queue, uint32_t number, struct rpc_call *call)
 {
@@ -179,9 +173,10 @@ retry(struct queue *queue, uint32_t number, struct rpc_call *call)
 
     for (uint32_t r = message->recipients; r != 0;
          r = queue_rcpt(queue, r)->next)
-        make_ready(queue, r);
-    queue_record_action(queue, number, ACTION_RETRY, "admin", call,
-                        deed(message, "retry"));
+        make_ready(queue, r, RCPT_WAITING);
+    queue_record_action(
+        queue, number, ACTION_RETRY, "admin", call,
+        deed(message, message->flags & MESSAGE_HELD ? "held" : "retry"));
 }
 
 enum { DELETE_SLICE = 256 };
@@ -281,7 +276,7 @@ retry_many(struct queue *queue, struct sv destination, uint64_t *count)
                 !goes_to(destination_of(queue, rcpt),
                          domain_at(queue, rcpt->domain), destination))
                 continue;
-            make_ready(queue, i);
+            make_ready(queue, i, RCPT_WAITING);
             ++*count;
         }
         if (i >= queue->recipients.end) {

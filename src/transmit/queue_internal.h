@@ -301,6 +301,8 @@ uint32_t rcpt_add(struct queue *queue, uint32_t message, uint32_t index,
 uint32_t message_add_envelope(struct queue *queue,
                               const struct message_facts *facts,
                               const struct envelope *envelope);
+/* Nothing more of it is handed out; what is active is held when it is back. */
+void message_hold(struct queue *queue, uint32_t number);
 /* Takes a recipient out of everything; with the last one the message goes and
  * its content is dropped. */
 void rcpt_remove(struct queue *queue, uint32_t number);

@@ -137,6 +137,21 @@ message_add_envelope(struct queue *queue, const struct message_facts *facts,
     return number;
 }
 
+void
+message_hold(struct queue *queue, uint32_t number)
+{
+    struct message *message = queue_message(queue, number);
+
+    message->flags |= MESSAGE_HELD;
+    for (uint32_t r = message->recipients; r != 0;
+         r = queue_rcpt(queue, r)->next) {
+        const struct rcpt *rcpt = queue_rcpt(queue, r);
+
+        if (rcpt->state == RCPT_READY || rcpt->state == RCPT_WAITING)
+            schedule_enter(queue, r, RCPT_HELD, rcpt->when);
+    }
+}
+
 static void
 unchain(struct queue *queue, struct message *message, uint32_t number)
 {

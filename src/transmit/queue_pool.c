@@ -27,13 +27,15 @@ ticket_done(struct work *work)
 {
     struct pool_ticket *ticket = CONTAINER_OF(work, struct pool_ticket, work);
     struct pool_work *of = ticket->of;
+    struct queue *queue = ticket->queue;
 
     if (of != NULL) {
-        pthread_mutex_lock(&ticket->queue->lock);
-        list_remove(&ticket->queue->works, &of->link);
-        pthread_mutex_unlock(&ticket->queue->lock);
+        pthread_mutex_lock(&queue->lock);
+        list_remove(&queue->works, &of->link);
+        pthread_mutex_unlock(&queue->lock);
         of->ticket = NULL;
         of->done(of);
+        queue_kick(queue); /* somebody may wait until all is done */
     }
     mem_free(ticket);
 }

@@ -87,6 +87,8 @@ check_hold(void **state)
     expect(0, 0, 2, 1);
     world_advance(&world, 86400000);
     expect(0, 0, 2, 1);
+    call("queue.retry", params("id", id), "");
+    expect(0, 0, 2, 1);
     call("queue.release", params("id", id), "");
     expect(2, 0, 0, 1);
     finish();
