@@ -17,11 +17,12 @@ static const struct spool_settings small_limits = {
 };
 
 static char test_dir[64];
+static const char *test_root = "/tmp";
 
 static inline const char *
 make_dir(void)
 {
-    snprintf(test_dir, sizeof test_dir, "/tmp/test-spool-XXXXXX");
+    snprintf(test_dir, sizeof test_dir, "%s/test-spool-XXXXXX", test_root);
     assert_non_null(mkdtemp(test_dir));
     return test_dir;
 }
