@@ -19,12 +19,24 @@ listener_ref(struct listener *listener)
     return listener;
 }
 
+static void
+free_clients(struct map *clients)
+{
+    struct sv key;
+    size_t cursor = 0;
+    void *count;
+
+    while (map_next(clients, &cursor, &key, &count))
+        mem_free(count);
+    map_fini(clients);
+}
+
 void
 listener_unref(struct listener *listener)
 {
     if (listener == NULL || atomic_fetch_sub(&listener->references, 1) > 1)
         return;
-    map_fini(&listener->clients);
+    free_clients(&listener->clients);
     pthread_mutex_destroy(&listener->lock);
     mem_free(listener->name);
     mem_free(listener);
@@ -143,28 +155,30 @@ client_key(const struct net_address *client)
     return (struct sv){(const char *)&client->in.sin_addr, 4};
 }
 
-/* Adds delta to the client's connections unless it has limit of them already;
- * the count itself is the map's value. */
+/* One more connection of this client, unless it has limit of them. */
 static bool
-count_client(struct listener *listener, const struct net_address *client,
-             int delta, uintptr_t limit)
+count_up(struct map *clients, struct sv key, uint32_t limit)
 {
-    struct sv key = client_key(client);
-    uintptr_t count;
-    bool ok;
+    uint32_t *count = map_get(clients, key);
 
-    pthread_mutex_lock(&listener->lock);
-    count = (uintptr_t)map_get(&listener->clients, key);
-    ok = delta < 0 || count < limit;
-    if (ok) {
-        count += (uintptr_t)(intptr_t)delta;
-        if (count == 0)
-            map_remove(&listener->clients, key);
-        else
-            map_put(&listener->clients, key, (void *)count);
+    if (count != NULL && *count >= limit)
+        return false;
+    if (count == NULL) {
+        count = mem_alloc(sizeof *count);
+        map_put(clients, key, count);
     }
-    pthread_mutex_unlock(&listener->lock);
-    return ok;
+    ++*count;
+    return true;
+}
+
+static void
+count_down(struct map *clients, struct sv key)
+{
+    uint32_t *count = map_get(clients, key);
+
+    assert(count != NULL && *count > 0);
+    if (--*count == 0)
+        mem_free(map_remove(clients, key));
 }
 
 bool
@@ -172,9 +186,13 @@ listener_admit_client(struct listener_revision *revision,
                       const struct net_address *client, const char **why)
 {
     struct listener *listener = revision->listener;
+    bool ok;
 
-    if (count_client(listener, client, 1,
-                     revision->options->max_connections_per_ip))
+    pthread_mutex_lock(&listener->lock);
+    ok = count_up(&listener->clients, client_key(client),
+                  revision->options->max_connections_per_ip);
+    pthread_mutex_unlock(&listener->lock);
+    if (ok)
         return true;
     atomic_fetch_add(&listener->counts.throttled, 1);
     *why = "Too many connections from your host";
@@ -185,8 +203,9 @@ void
 listener_dismiss_client(struct listener_revision *revision,
                         const struct net_address *client)
 {
-    bool ok = count_client(revision->listener, client, -1, 0);
+    struct listener *listener = revision->listener;
 
-    assert(ok);
-    (void)ok;
+    pthread_mutex_lock(&listener->lock);
+    count_down(&listener->clients, client_key(client));
+    pthread_mutex_unlock(&listener->lock);
 }

@@ -27,7 +27,8 @@ struct listener {
     char *name; /* owned */
     struct listener_counts counts;
     pthread_mutex_t lock;
-    struct map clients; /* under lock: connections by IP address */
+    struct map
+        clients; /* under lock: uint32_t connections, owned, by IP address */
     _Atomic unsigned references;
 };
 

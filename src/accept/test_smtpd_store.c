@@ -301,19 +301,16 @@ greedy_sender_is_throttled(void **state)
     struct sv view;
 
     /* More replies than are held at once: all come, in order. */
-    send_text(f, "EHLO c\r\n");
-    for (int i = 0; i < 90; i++)
-        buf_printf(&text, "RCPT TO:<%0250d@a.test>\r\n", i);
-    send_text(f, "MAIL FROM:<x@b.test>\r\n");
-    for (int i = 0; i < 90; i++)
-        buf_printf(&text, "RCPT TO:<%d%060d@%0150d.test>\r\n", i, 0, 0);
+    send_text(f, "EHLO c\r\nMAIL FROM:<x@b.test>\r\n");
+    for (int i = 0; i < 600; i++)
+        buf_printf(&text, "RCPT TO:<%060d@a.test>\r\n", i);
     conn_fake_receive(f->conn, buf_view(&text));
     loop_advance(f->loop, 0);
     conn_fake_take(f->conn, &f->output);
     view = buf_view(&f->output);
     while (view.n > 0)
         replies += sv_take_until(&view, '\n').p[3] == ' ';
-    assert_int_equal(replies, 1 + 1 + 1 + 180);
+    assert_int_equal(replies, 1 + 1 + 1 + 600);
     buf_fini(&text);
 }
 

@@ -10,9 +10,10 @@ enum split { SPLIT_WHOLE, SPLIT_BYTES, SPLIT_RANDOM, SPLIT_COUNT };
 static const char *const split_names[] = {"whole", "byte-wise", "random"};
 
 struct row {
-    const char *name;
+    const char *name; /* is text */
     const struct script *script;
     enum split split;
+    char text[128];
 };
 
 struct play {
@@ -340,15 +341,15 @@ static void
 add_rows(struct row *rows, size_t *count, const struct script *script)
 {
     for (int split = 0; split < SPLIT_COUNT; split++) {
-        char *name;
+        struct row *row = &rows[*count];
 
         if (script->whole_only && split != SPLIT_WHOLE)
             continue;
         assert(*count < UNIT_ROWS_MAX);
-        name = mem_alloc(strlen(script->name) + 32);
-        snprintf(name, strlen(script->name) + 32, "%s (%s)", script->name,
+        *row = (struct row){row->text, script, (enum split)split, ""};
+        snprintf(row->text, sizeof row->text, "%s (%s)", script->name,
                  split_names[split]);
-        rows[(*count)++] = (struct row){name, script, (enum split)split};
+        ++*count;
     }
 }
 
@@ -376,8 +377,6 @@ main(int argc, char **argv)
     free(files);
     failed = unit_run_rows("dialogues", play_script, rows, sizeof rows[0],
                            row_count);
-    for (size_t i = 0; i < row_count; i++)
-        mem_free((char *)(uintptr_t)rows[i].name);
     for (size_t i = 0; i < count; i++)
         script_free(&scripts[i]);
     mem_free(scripts);

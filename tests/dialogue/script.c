@@ -54,7 +54,7 @@ add_line(struct script *script, const char *file, unsigned number,
     fail(file, number, "unknown word");
 }
 
-static struct sv
+static struct buf
 read_text(const char *path)
 {
     FILE *file = fopen(path, "re");
@@ -68,22 +68,23 @@ read_text(const char *path)
         buf_grew(&text, n);
     } while (n > 0);
     fclose(file);
-    buf_cstr(&text);
-    return (struct sv){text.p, buf_length(&text)};
+    return text;
 }
 
 void
 script_read(struct script *script, const char *folder, const char *file)
 {
     char path[4096];
+    struct buf text;
     struct sv rest;
     unsigned number = 0;
 
     snprintf(path, sizeof path, "%s/%s", folder, file);
-    rest = read_text(path);
+    text = read_text(path);
+    rest = buf_view(&text);
     *script = (struct script){
         .name = sv_dup(sv_slice(sv_of(file), 0, strlen(file) - 5)),
-        .text = (char *)(uintptr_t)rest.p,
+        .text = text.p,
         .lines = mem_alloc_array(rest.n + 1, sizeof *script->lines),
     };
     while (rest.n > 0) {
@@ -103,11 +104,10 @@ script_free(struct script *script)
     mem_free(script->lines);
 }
 
-static unsigned
+static int
 hex_digit(char c)
 {
-    return char_is_digit(c) ? (unsigned)(c - '0')
-                            : (unsigned)(char_lower(c) - 'a' + 10);
+    return char_is_digit(c) ? c - '0' : char_lower(c) - 'a' + 10;
 }
 
 /* \N{text} */
@@ -138,7 +138,7 @@ unescape_one(struct sv *text, struct buf *out)
     *text = sv_from(*text, 1);
     if (c == 'x' && text->n >= 2) {
         buf_add_char(
-            out, (char)(hex_digit(text->p[0]) * 16 + hex_digit(text->p[1])));
+            out, (char)(hex_digit(text->p[0]) * 16 | hex_digit(text->p[1])));
         *text = sv_from(*text, 2);
     } else {
         buf_add_char(out, c == 'r'   ? '\r'
