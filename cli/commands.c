@@ -61,6 +61,47 @@ const struct cli_command cli_commands[] = {
      "On loopback and unprivileged ports.", run_config_default, false},
     {"config manual", "", "Prints the reference of all settings (Markdown).",
      NULL, run_config_manual, false},
+    {"cert list", "[--json]", "Lists the certificates of the configuration.",
+     "With validity, days left, names, issuer, key, SHA-256, and the listeners "
+     "and destinations that use each. Status 1 when one is unusable.",
+     run_cert_list, false},
+    {"cert show", "[--json] NAME|FILE", "Shows all facts of a certificate.",
+     "A name of the configuration, or any file with certificates. With the "
+     "SHA-256 of certificate and public key and the TLSA record for DANE. Keys "
+     "are never printed.",
+     run_cert_show, false},
+    {"cert create-self-signed",
+     "[--key-type TYPE] [--days N] [--subject O=…,C=…] [--replace] NAME HOST…",
+     "Makes a key and a certificate signed with it.",
+     "For the host names and addresses. A NAME of the configuration means its "
+     "files; any other NAME.pem and NAME.key beside the configuration file. "
+     "Types are `rsa2048` (default), `rsa3072`, `rsa4096`, `ec256`, `ec384`.",
+     run_cert_create_self_signed, false},
+    {"cert create-csr",
+     "[--key-type TYPE] [--subject O=…,C=…] [--new-key] [--replace] NAME "
+     "HOST…",
+     "Makes a request for a certificate.",
+     "For the key that NAME has, or a new one where there is none. With "
+     "`--new-key` a new one beside it, which `cert import` puts in place.",
+     run_cert_create_csr, false},
+    {"cert import",
+     "[--key FILE] [--password-file FILE] [--replace] NAME FILE…",
+     "Puts a certificate in place from PEM, DER, PKCS#7 or PKCS#12.",
+     "The key is in the files, in the file that `--key` names, or the one "
+     "that NAME has already. It is checked that they belong together; the "
+     "chain is put in order. Each file appears whole and private or not at all. A "
+     "password is asked for at the terminal.",
+     run_cert_import, false},
+    {"cert export", "[--password-file FILE] [--replace] NAME FILE",
+     "Writes certificate, chain and key as PKCS#12.",
+     "Sealed with a password, which is asked for at the terminal.",
+     run_cert_export, false},
+    {"tls ciphers", "[--json] PROFILE|LIST",
+     "Shows which cipher suites a profile or an OpenSSL list gives, in order.",
+     "A profile of the configuration, `high`, `medium` or `low`, or a list. "
+     "Exactly what this machine's TLS library offers and accepts, with a "
+     "warning beside each weak suite.",
+     run_tls_ciphers, false},
     {"spool verify", "", "Checks every record and body in the spool.",
      "Safe while the gateway runs. Status 1 when problems were found.",
      run_spool_verify, false},

@@ -59,6 +59,7 @@ struct tls_write_options {
     bool chown;   /* give the file to owner and group */
     uid_t owner;
     gid_t group;
+    mode_t key_mode; /* of keys instead of 0600; others never get a bit */
 };
 /* Chain and key, as tls/context.h wants them; key may be NULL: only the chain.
  * The key is put in place first, so a reload between the two refuses the pair
@@ -67,6 +68,11 @@ MUST_USE bool tls_bundle_write(const struct tls_bundle *bundle,
                                const char *chain, const char *key,
                                const struct tls_write_options *options,
                                struct err *err);
+/* The key alone, while its certificate is still to come. */
+MUST_USE bool tls_bundle_write_key(const struct tls_bundle *bundle,
+                                   const char *key,
+                                   const struct tls_write_options *options,
+                                   struct err *err);
 /* PKCS#12 with AES-256, mode 0600; name is shown by programs that import it. */
 MUST_USE bool tls_bundle_export(const struct tls_bundle *bundle,
                                 const char *name, const char *password,

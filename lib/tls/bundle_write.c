@@ -121,9 +121,9 @@ write_chain(const struct tls_bundle *bundle, const char *path,
     return ok;
 }
 
-static bool
-write_key(const struct tls_bundle *bundle, const char *path,
-          const struct tls_write_options *options, struct err *err)
+bool
+tls_bundle_write_key(const struct tls_bundle *bundle, const char *path,
+                     const struct tls_write_options *options, struct err *err)
 {
     BIO *bio = BIO_new(BIO_s_secmem()); /* wiped when it is freed */
     bool ok;
@@ -134,7 +134,10 @@ write_key(const struct tls_bundle *bundle, const char *path,
                                   NULL) == 1;
     if (!ok)
         err_library(err, "private key for %s", path);
-    ok = ok && write_bio(bio, path, KEY_MODE, options, err);
+    ok = ok &&
+         write_bio(bio, path,
+                   options->key_mode != 0 ? options->key_mode & 0660 : KEY_MODE,
+                   options, err);
     BIO_free(bio);
     return ok;
 }
@@ -166,7 +169,7 @@ tls_bundle_write(const struct tls_bundle *bundle, const char *chain,
     assert(key == NULL || bundle->key != NULL);
     ERR_clear_error();
     return names_are_free(chain, key, options, err) &&
-           (key == NULL || write_key(bundle, key, options, err)) &&
+           (key == NULL || tls_bundle_write_key(bundle, key, options, err)) &&
            write_chain(bundle, chain, options, err);
 }
 

@@ -20,10 +20,10 @@ static const struct version {
  * Forward secrecy and AEAD come first, longer keys before shorter. */
 #define LIST_HIGH                                                              \
     "ECDHE+AESGCM+AES256:ECDHE+CHACHA20:ECDHE+AESGCM:DHE+AESGCM+AES256:"       \
-    "DHE+CHACHA20:DHE+AESGCM:ECDHE+AES256:DHE+AES256"
+    "DHE+CHACHA20:DHE+AESGCM:ECDHE+AES256:DHE+AES256:-AESCCM8:!aDSS"
 #define LIST_MEDIUM                                                            \
     LIST_HIGH ":ECDHE+AES:DHE+AES:RSA+AESGCM+AES256:RSA+AESGCM:RSA+AES256:"    \
-              "RSA+AES"
+              "RSA+AES:-AESCCM8"
 #define LIST_LOW LIST_MEDIUM ":HIGH:MEDIUM:LOW:ALL"
 /* Behind every list, the administrator's too: no suite without encryption or
  * without a certificate, none of export strength. */
