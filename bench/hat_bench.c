@@ -1,9 +1,9 @@
-/* hat_bench - what the tables of src/accept/ cost a connection.
+/* hat_bench - what the tables of src/access/ and src/accept/ cost a connection.
  * Prints nanoseconds an operation, the best of some rounds: the machine has
  * other work, and only what it can do is of interest.
  *
  *   hat_bench [entries]     10000 without */
-#include "accept/hat.h"
+#include "access/hat.h"
 #include "accept/rate.h"
 #include "base/clock.h"
 

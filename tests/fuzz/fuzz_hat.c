@@ -3,7 +3,7 @@
  * !list", "+group" continues).  Texts that the checks refuse are left out, and
  * then the table must compile; the matcher must agree with a walk over the
  * rows, and with net/address.h on what a network holds. */
-#include "accept/hat.h"
+#include "access/hat.h"
 
 enum { ROWS_MAX = 80, TEXTS_MAX = 16 };
 

@@ -2,7 +2,7 @@
  * alone: a colon makes it IPv6; digits, dots, '-' and '/' alone make it IPv4;
  * everything else is a name.  A text that an administrator may well have meant
  * otherwise is refused: a row that silently matches nobody is a hole. */
-#include "accept/hat_internal.h"
+#include "access/hat_internal.h"
 
 enum {
     SENDER_TEXT_MAX = 256,

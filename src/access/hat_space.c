@@ -2,7 +2,7 @@
  * the family into cells; the rows paint them in their order, and a cell that
  * is painted is skipped from then on (next[] leads over it), so that building
  * costs about as much as sorting the ends. */
-#include "accept/hat_internal.h"
+#include "access/hat_internal.h"
 
 static int
 compare_ips(const void *a, const void *b)

@@ -4,7 +4,7 @@
  * other.  So a span lives when it decides one address at least; a name or a
  * DNS list lives when no wider name before it takes it, and there is an
  * address that no row before it settles. */
-#include "accept/hat_internal.h"
+#include "access/hat_internal.h"
 
 static bool
 span_has(const struct sender *sender, const struct net_address *address)

@@ -2,7 +2,7 @@
  * the few texts that could fit, the most specific first.  A pattern cannot be
  * taken for one of another kind: '@' stands in no domain, the leading dot in
  * no other, and ALL is kept apart. */
-#include "accept/rat.h"
+#include "access/rat.h"
 #include "base/map.h"
 #include "mail/address.h"
 #include <stdatomic.h>

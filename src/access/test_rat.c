@@ -1,4 +1,4 @@
-#include "accept/rat.h"
+#include "access/rat.h"
 #include "unit.h"
 
 /* A table as text: "pattern pattern=options !pattern"; ! rejects. */

@@ -1,6 +1,6 @@
 /* Tables for the texts and for the meaning of whole tables, then random tables
  * against a walk over their rows that shares nothing with the matcher. */
-#include "accept/hat.h"
+#include "access/hat.h"
 #include "unit.h"
 
 static struct net_address

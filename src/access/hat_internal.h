@@ -1,10 +1,10 @@
-/* accept/hat_internal.h - how a compiled host access table is laid out.
+/* access/hat_internal.h - how a compiled host access table is laid out.
  * Every sender is an address span, a host name, a domain or ALL; what the rows
  * say of one span, name or DNS list is folded into one struct outcome, and the
  * answer for a client is the fold of the outcomes of what is known of it. */
-#ifndef ACCEPT_HAT_INTERNAL_H
-#define ACCEPT_HAT_INTERNAL_H
-#include "accept/hat.h"
+#ifndef ACCESS_HAT_INTERNAL_H
+#define ACCESS_HAT_INTERNAL_H
+#include "access/hat.h"
 #include "base/map.h"
 #include "mail/address.h"
 #include <stdatomic.h>

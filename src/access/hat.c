@@ -1,5 +1,5 @@
 /* The table as a whole: matching first, then what compiles it. */
-#include "accept/hat_internal.h"
+#include "access/hat_internal.h"
 
 void
 outcome_add(struct outcome *to, const struct outcome *from)

@@ -1,4 +1,4 @@
-/* accept/hat.h - the host access table: which row speaks for a client.
+/* access/hat.h - the host access table: which row speaks for a client.
  *
  * A table is an ordered list of rows; a row names a sender group and matches a
  * client by any of its senders or by any of its DNS lists.  The first row that
@@ -26,8 +26,8 @@
  * Names match only a confirmed name: the PTR record of the client gives it and
  * its A or AAAA records lead back to the client.  Whoever passes the bare PTR
  * lets everybody choose his own sender group. */
-#ifndef ACCEPT_HAT_H
-#define ACCEPT_HAT_H
+#ifndef ACCESS_HAT_H
+#define ACCESS_HAT_H
 #include "base/err.h"
 #include "base/sv.h"
 #include "net/address.h"

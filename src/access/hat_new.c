@@ -1,5 +1,5 @@
 /* From rows as they are written to the tables that hat.c looks into. */
-#include "accept/hat_internal.h"
+#include "access/hat_internal.h"
 
 static void
 note_row(struct outcome *outcome, const struct hat *hat, uint32_t row)

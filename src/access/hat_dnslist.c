@@ -1,5 +1,5 @@
 /* DNS lists: the name to ask for and what its answer means. */
-#include "accept/hat.h"
+#include "access/hat.h"
 
 /* Writes the reversed address with a dot behind each part; its length. */
 static int

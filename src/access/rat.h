@@ -1,4 +1,4 @@
-/* accept/rat.h - the recipient access table: whose mail a listener takes.
+/* access/rat.h - the recipient access table: whose mail a listener takes.
  *
  * Patterns and their rank; the most specific that fits decides, and the order
  * in which they are written means nothing (the table is a mapping):
@@ -16,8 +16,8 @@
  *
  * A table is immutable and counted; any thread may use it; a match hashes a
  * few names and allocates nothing. */
-#ifndef ACCEPT_RAT_H
-#define ACCEPT_RAT_H
+#ifndef ACCESS_RAT_H
+#define ACCESS_RAT_H
 #include "base/err.h"
 #include "base/sv.h"
 
