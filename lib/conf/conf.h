@@ -161,6 +161,9 @@ void conf_doc_free(struct conf_doc *doc); /* NULL is fine */
  * a struct inside the loaded object. */
 bool conf_given(const struct conf_doc *doc, const struct conf_table *table,
                 const void *object, const char *name);
+/* The same without what it inherits: this entry says so itself. */
+bool conf_given_here(const struct conf_doc *doc, const struct conf_table *table,
+                     const void *object, const char *name);
 
 /* For checks after loading: sets err to "file:line:column: path: text" with
  * the place of that field, or of its struct when the field was not given or
@@ -173,6 +176,11 @@ bool conf_refuse(const struct conf_doc *doc, const struct conf_table *table,
 /* The object as YAML that loads to the same values: what was given, or with
  * effective everything, each with a comment that says where it came from. */
 void conf_print(const struct conf_doc *doc, bool effective, struct buf *out);
+/* The value of one field of a struct that has the table's shape, also of one
+ * that was not loaded; not for nested structs. */
+void conf_print_value(const struct conf_doc *doc,
+                      const struct conf_table *table, const void *object,
+                      const char *name, struct buf *out);
 
 /* The reference of a table and all below it, as Markdown. */
 void conf_manual(const struct conf_table *root, struct buf *out);

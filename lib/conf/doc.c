@@ -103,6 +103,17 @@ conf_given(const struct conf_doc *doc, const struct conf_table *table,
 }
 
 bool
+conf_given_here(const struct conf_doc *doc, const struct conf_table *table,
+                const void *object, const char *name)
+{
+    const struct conf_place *place = conf_place_get(doc, table, object);
+    size_t i = field_index(table, name);
+
+    return place != NULL && place->fields[i].kind != CONF_FROM_DEFAULT &&
+           place->fields[i].kind != CONF_FROM_BASE;
+}
+
+bool
 conf_refuse(const struct conf_doc *doc, const struct conf_table *table,
             const void *object, const char *name, struct err *err,
             const char *fmt, ...)

@@ -311,3 +311,14 @@ conf_print(const struct conf_doc *doc, bool effective, struct buf *out)
 
     print_struct(&p, doc->root, doc->object, 0);
 }
+
+void
+conf_print_value(const struct conf_doc *doc, const struct conf_table *table,
+                 const void *object, const char *name, struct buf *out)
+{
+    struct printer p = {.doc = doc, .out = out};
+
+    for (size_t i = 0; i < table->count; i++)
+        if (strcmp(table->fields[i].name, name) == 0)
+            print_inline(&p, &table->fields[i], object);
+}
