@@ -2,6 +2,7 @@
 #include "base/list.h"
 #include <dirent.h>
 #include <openssl/evp.h>
+#include <openssl/ocsp.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
 #include <openssl/x509v3.h>
@@ -131,7 +132,9 @@ make_certificate(const struct pki_options *options, EVP_PKEY *key, X509 *issuer,
 
     X509_set_version(x509, X509_VERSION_3);
     ASN1_INTEGER_set(X509_get_serialNumber(x509), serial++);
-    X509_gmtime_adj(X509_getm_notBefore(x509), -2L * 86400);
+    X509_gmtime_adj(X509_getm_notBefore(x509), options->begins != 0
+                                                   ? options->begins * 86400L
+                                                   : -2L * 86400);
     X509_gmtime_adj(X509_getm_notAfter(x509), (days - 1) * 86400);
     X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC,
                                (const unsigned char *)options->name, -1, -1, 0);
@@ -142,6 +145,8 @@ make_certificate(const struct pki_options *options, EVP_PKEY *key, X509 *issuer,
                   options->is_ca ? "critical,CA:TRUE" : "CA:FALSE");
     if (options->names != NULL)
         add_extension(x509, x509, NID_subject_alt_name, options->names);
+    if (options->purposes != NULL)
+        add_extension(x509, x509, NID_ext_key_usage, options->purposes);
     must(X509_sign(x509, issuer_key, is_edwards ? NULL : EVP_sha256()) > 0,
          "sign");
     return x509;
@@ -189,6 +194,76 @@ pki_make(const struct pki_options *options)
     EVP_PKEY_free(key);
     EVP_PKEY_free(issuer_key);
     return files;
+}
+
+const char *
+pki_crl(const char *ca, const char *revoked, int days)
+{
+    const char *path = path_of(ca, revoked != NULL ? ".bad.crl" : ".crl");
+    X509 *issuer = read_certificate(path_of(ca, ".pem"));
+    EVP_PKEY *key = read_key(path_of(ca, ".key"));
+    X509_CRL *crl = X509_CRL_new();
+    ASN1_TIME *from = X509_gmtime_adj(NULL, -3L * 86400);
+    ASN1_TIME *until = X509_gmtime_adj(NULL, days * 86400L);
+    FILE *file = fopen(path, "we");
+
+    must(file != NULL, path);
+    X509_CRL_set_version(crl, X509_CRL_VERSION_2);
+    X509_CRL_set_issuer_name(crl, X509_get_subject_name(issuer));
+    X509_CRL_set1_lastUpdate(crl, from);
+    X509_CRL_set1_nextUpdate(crl, until);
+    if (revoked != NULL) {
+        X509 *x509 = read_certificate(path_of(revoked, ".pem"));
+        X509_REVOKED *entry = X509_REVOKED_new();
+
+        X509_REVOKED_set_serialNumber(entry, X509_get_serialNumber(x509));
+        X509_REVOKED_set_revocationDate(entry, from);
+        X509_CRL_add0_revoked(crl, entry);
+        X509_free(x509);
+    }
+    must(X509_CRL_sign(crl, key, EVP_sha256()) > 0, "sign");
+    PEM_write_X509_CRL(file, crl);
+    fclose(file);
+    ASN1_TIME_free(from);
+    ASN1_TIME_free(until);
+    X509_CRL_free(crl);
+    X509_free(issuer);
+    EVP_PKEY_free(key);
+    return path;
+}
+
+const char *
+pki_ocsp(const char *ca, const char *name, bool good, long seconds)
+{
+    const char *path = path_of(name, ".ocsp");
+    X509 *issuer = read_certificate(path_of(ca, ".pem"));
+    X509 *x509 = read_certificate(path_of(name, ".pem"));
+    EVP_PKEY *key = read_key(path_of(ca, ".key"));
+    OCSP_BASICRESP *basic = OCSP_BASICRESP_new();
+    OCSP_CERTID *id = OCSP_cert_to_id(EVP_sha256(), x509, issuer);
+    ASN1_TIME *from = X509_gmtime_adj(NULL, -7200);
+    ASN1_TIME *until = X509_gmtime_adj(NULL, seconds);
+    OCSP_RESPONSE *response;
+    BIO *file = BIO_new_file(path, "w");
+
+    must(file != NULL, path);
+    OCSP_basic_add1_status(
+        basic, id, good ? V_OCSP_CERTSTATUS_GOOD : V_OCSP_CERTSTATUS_REVOKED,
+        OCSP_REVOKED_STATUS_KEYCOMPROMISE, from, from, until);
+    must(OCSP_basic_sign(basic, issuer, key, EVP_sha256(), NULL, 0) == 1,
+         "sign");
+    response = OCSP_response_create(OCSP_RESPONSE_STATUS_SUCCESSFUL, basic);
+    i2d_OCSP_RESPONSE_bio(file, response);
+    BIO_free(file);
+    OCSP_RESPONSE_free(response);
+    ASN1_TIME_free(from);
+    ASN1_TIME_free(until);
+    OCSP_CERTID_free(id);
+    OCSP_BASICRESP_free(basic);
+    EVP_PKEY_free(key);
+    X509_free(x509);
+    X509_free(issuer);
+    return path;
 }
 
 static void

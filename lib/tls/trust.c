@@ -94,18 +94,26 @@ read_system(const char *file)
     return store;
 }
 
+static bool
+is_current(const char *path)
+{
+    return system_store != NULL && strcmp(system_stamp.path, path) == 0 &&
+           !stamp_changed(&system_stamp);
+}
+
 /* A reference of the caller's. */
 static X509_STORE *
 share_system(void)
 {
     const char *file = system_file();
+    const char *path = file != NULL ? file : system_folder();
     X509_STORE *store;
 
     pthread_mutex_lock(&lock);
-    if (system_store == NULL || stamp_changed(&system_stamp)) {
+    if (!is_current(path)) {
         X509_STORE_free(system_store);
         stamp_fini(&system_stamp);
-        stamp_init(&system_stamp, file != NULL ? file : system_folder());
+        stamp_init(&system_stamp, path);
         system_store = read_system(file);
     }
     store = system_store;
