@@ -113,6 +113,7 @@ struct transaction {
     struct envelope_recipient *recipients; /* in the arena */
     uint64_t *hashes;                      /* of them, to find doubles */
     size_t count, capacity;
+    size_t envelope_bytes; /* of all recipients, about */
 
     char queue_id[SPOOL_ID_TEXT]; /* from the first byte of content on */
     struct spool_draft *draft;    /* owned; NULL: none, or given up */

@@ -12,6 +12,8 @@ enum {
     ENVID_OCTETS = 100, /* RFC 3461 section 4.4 */
     ORCPT_OCTETS = 500, /* section 4.2 */
     FIRST_RECIPIENTS = 4,
+    ENVELOPE_BYTES = 8 << 20, /* the spool takes 16 MiB */
+    RECIPIENT_BYTES = 32,     /* besides its texts */
 };
 
 static const struct refusal mail_syntax = {501, "5.5.4",
@@ -378,6 +380,8 @@ add_recipient(struct transaction *tx, const struct rcpt_request *rcpt,
     new.domain = arena_copy(&tx->arena, domain);
     new.orcpt = arena_copy(&tx->arena, rcpt->orcpt);
     make_room(tx);
+    tx->envelope_bytes +=
+        new.address.n + new.domain.n + new.orcpt.n + RECIPIENT_BYTES;
     tx->hashes[tx->count] = hash;
     tx->recipients[tx->count++] = new;
 }
@@ -407,7 +411,8 @@ smtpd_rcpt(struct smtpd *s, struct sv args)
                                       .client = conn_peer(s->conn),
                                       .domain = sv_of(domain)}) == RELAY_DENIED)
         return deny_relay(s, &rcpt.path);
-    if (s->tx->count >= smtpd_options(s)->max_recipients_per_message)
+    if (s->tx->count >= smtpd_options(s)->max_recipients_per_message ||
+        s->tx->envelope_bytes > ENVELOPE_BYTES)
         return reply_refuse(&too_many);
     return proceed_rcpt(s, &rcpt, sv_of(domain));
 }

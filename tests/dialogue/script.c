@@ -104,10 +104,27 @@ script_free(struct script *script)
     mem_free(script->lines);
 }
 
-static int
+static unsigned
 hex_digit(char c)
 {
-    return char_is_digit(c) ? c - '0' : char_lower(c) - 'a' + 10;
+    return (unsigned)(char_is_digit(c) ? c - '0' : char_lower(c) - 'a' + 10);
+}
+
+static char
+escaped(char c)
+{
+    switch (c) {
+    case 'r':
+        return '\r';
+    case 'n':
+        return '\n';
+    case 't':
+        return '\t';
+    case '0':
+        return '\0';
+    default:
+        return c;
+    }
 }
 
 /* \N{text} */
@@ -128,7 +145,10 @@ repeat(struct sv *text, struct buf *out)
 static void
 unescape_one(struct sv *text, struct buf *out)
 {
-    char c = text->n > 0 ? text->p[0] : '\\';
+    char c = '\\';
+
+    if (text->n > 0)
+        c = text->p[0];
 
     if (char_is_digit(c) &&
         !(c == '0' && (text->n < 2 || !char_is_digit(text->p[1])))) {
@@ -137,15 +157,13 @@ unescape_one(struct sv *text, struct buf *out)
     }
     *text = sv_from(*text, 1);
     if (c == 'x' && text->n >= 2) {
-        buf_add_char(
-            out, (char)(hex_digit(text->p[0]) * 16 | hex_digit(text->p[1])));
+        unsigned byte = hex_digit(text->p[0]) * 16 + hex_digit(text->p[1]);
+
+        *buf_reserve(out, 1) = (char)(unsigned char)byte;
+        buf_grew(out, 1);
         *text = sv_from(*text, 2);
     } else {
-        buf_add_char(out, c == 'r'   ? '\r'
-                          : c == 'n' ? '\n'
-                          : c == 't' ? '\t'
-                          : c == '0' ? '\0'
-                                     : c);
+        buf_add_char(out, escaped(c));
     }
 }
 
