@@ -462,6 +462,7 @@ class ScriptedServer:
                 outer.sessions.append(peer)
                 with contextlib.suppress(ConnectionError, OSError, EOFError):
                     handler(peer)
+                peer.socket.close() # wrapped by TLS it is not the server's
 
         class Server(socketserver.ThreadingTCPServer):
             allow_reuse_address = True
@@ -509,9 +510,9 @@ class Peer:
         return text
 
     def content(self):
-        """What comes up to CRLF.CRLF."""
+        """What comes up to CRLF.CRLF; a lone dot is an empty message."""
         data = self.buffer
-        while not data.endswith(b"\r\n.\r\n"):
+        while not data.endswith(b"\r\n.\r\n") and data != b".\r\n":
             got = self.socket.recv(65536)
             if not got:
                 raise EOFError

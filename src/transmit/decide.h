@@ -24,16 +24,15 @@ struct tls_evidence {
 struct tls_decision {
     enum tls_floor floor;
     enum tls_authentication authentication;
-    enum tls_fallback fallback;      /* when floor is opportunistic */
-    char server_name[256];           /* SNI; "" for none */
-    char names[2][256];              /* any of them satisfies; "" unused */
+    enum tls_fallback fallback; /* when floor is opportunistic */
+    char server_name[256];      /* SNI; "" for none */
+    char names[2][256];         /* any of them satisfies; "" unused */
     const struct tls_profile_settings *profile;
     const struct certificate_settings *client_certificate;
-    const char *reason;              /* static: what decided */
-    struct tls_session_key key;      /* digest of all of this, for caches */
+    const char *reason;         /* static: what decided */
+    struct tls_session_key key; /* digest of all of this, for caches */
 };
 
-void decide(const struct tls_evidence *evidence,
-            struct tls_decision *decision);
+void decide(const struct tls_evidence *evidence, struct tls_decision *decision);
 const char *tls_floor_name(enum tls_floor floor);
 #endif

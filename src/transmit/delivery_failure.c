@@ -152,7 +152,7 @@ log_recipient(const struct parcel *parcel, const struct parcel_recipient *to)
         LOG_IF(to->code != 0, LOG_U64("code", to->code)),
         LOG_IF(to->status.class != 0, LOG_STR("status", status)),
         LOG_IF(to->text.n > 0, LOG_SV("text", to->text)),
-        LOG_SV("tls",
+        LOG_SV("version",
                facts->tls_version.n > 0 ? facts->tls_version : SV("none")),
         LOG_IF(facts->tls_cipher.n > 0, LOG_SV("cipher", facts->tls_cipher)),
         LOG_IF(facts->tls_version.n > 0, LOG_SV("verify", facts->tls_verify)),

@@ -31,8 +31,7 @@ struct dsn {
 /* Who gets the notification for this outcome, after NOTIFY (RFC 3461 section
  * 4.1) and never for a null sender (RFC 5321 section 4.5.5). */
 bool dsn_wanted(const struct envelope *envelope,
-                const struct envelope_recipient *recipient,
-                enum dsn_kind kind);
+                const struct envelope_recipient *recipient, enum dsn_kind kind);
 /* How much of the original belongs into it: RET=HDRS, size, kind. */
 bool dsn_wants_whole(const struct envelope *envelope, enum dsn_kind kind,
                      uint64_t content_length, uint64_t max_copy);

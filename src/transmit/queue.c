@@ -254,6 +254,8 @@ take_turn(struct queue *queue)
     pthread_mutex_lock(&queue->lock);
     spool_publish_queue(queue->spool, queue->messages.count, queue->bytes);
     next = schedule_next(queue, clock_mono_ms());
+    if (next > keep_next(queue))
+        next = keep_next(queue);
     if ((!list_empty(&queue->again) || !list_empty(&queue->bounces)) &&
         next > 1000)
         next = 1000;
@@ -662,7 +664,7 @@ queue_session_ended(struct queue *queue, struct destination *destination,
     d->idle_since = clock_mono_ms();
     if (worked)
         schedule_worked(queue, d);
-    else
+    else if (!d->held_back)
         note_barren(queue, d);
     schedule_consider(queue, d);
     queue_kick(queue);

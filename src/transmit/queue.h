@@ -66,7 +66,7 @@ struct parcel {
     spool_message_id id;
     struct envelope envelope;
     struct spool_content *content;
-    uint32_t attempt;   /* 1.. */
+    uint32_t attempt; /* 1.. */
     int64_t arrived_us;
     struct parcel_recipient *recipients;
     size_t recipient_count;

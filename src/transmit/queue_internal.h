@@ -111,6 +111,7 @@ struct destination_queue {
     bool starving;           /* on which ring it stands */
     bool proven;             /* it took or refused a message */
     bool resting;            /* until when; on the heap */
+    bool held_back;          /* a session got nothing, for the ledger's sake */
     uint64_t until, granted; /* monotonic ms */
     uint64_t idle_since;
     uint32_t reason; /* of the last failure as a whole */
@@ -200,6 +201,7 @@ enum {
     QUEUE_SESSIONS_UNPROVEN = 5, /* until a destination has answered once */
     QUEUE_BATCH = 8,             /* ready recipients per session */
     QUEUE_TURN = 50,             /* parcels, while others wait for a session */
+    QUEUE_UNWRITTEN_MAX = 64,    /* records on their way to the ledger */
     QUEUE_OLD_READY_MS = 1000,   /* then one more session */
     QUEUE_IDLE_DESTINATION_MS = 300000,
 };
@@ -269,7 +271,7 @@ struct queue {
     struct list listings; /* queue_list.c */
     bool checkpointing, reclaiming, moving, reclaim_wanted;
     uint64_t changes; /* records since the last checkpoint */
-    uint64_t checkpoint_at, move_at, position_at;
+    uint64_t checkpoint_at, checkpoint_made, move_at, position_at;
 };
 
 /* --- queue_message.c ------------------------------------------------------ */
@@ -459,6 +461,9 @@ void sweep_begin(struct queue *queue, struct destination_queue *d,
 struct queue_record *queue_record_new(struct queue *queue,
                                       enum spool_record_type type,
                                       uint32_t message);
+/* More records are on their way than may be lost by a crash. Takes done_lock.
+ */
+bool queue_record_lagging(struct queue *queue);
 void queue_record_append(
     struct queue_record *record); /* owned by the queue from here */
 void queue_record_action(struct queue *queue, uint32_t message,
@@ -509,6 +514,8 @@ void keep_floor(struct queue *queue, struct floor *floor);
 void keep_floor_done(struct queue *queue, struct floor *floor);
 void keep_position(struct queue *queue); /* unlocked */
 void keep_tick(struct queue *queue);     /* unlocked, main loop */
+/* ms until keep_tick() should run; UINT64_MAX: at its leisure. */
+uint64_t keep_next(const struct queue *queue);
 /* Now, blocking; unlocked; for the end. */
 MUST_USE bool keep_checkpoint(struct queue *queue, struct err *err);
 void keep_fini(struct queue *queue);

@@ -1,7 +1,9 @@
 /* Keeping the spool small and the next start short.
  *
- * Checkpoint: when enough records were read or written since the last one, or
- * some minutes after a change.  The order is: (1) note the newest ledger
+ * Checkpoint: when enough records were read or written since the last one, some
+ * minutes after a change, or soon when a segment holds nothing that is needed
+ * and only waits for a checkpoint behind it: on a full disk mail is refused
+ * until it goes.  The order is: (1) note the newest ledger
  * segment known durable, (2) ask for the durable sequence number S, (3) under
  * the lock take the snapshot.  Whatever is durable up to S was appended before
  * (3), and what an appended record means is in memory before it is appended:
@@ -22,6 +24,7 @@ enum {
     CHECKPOINT_RECORDS = 100000,
     CHECKPOINT_MS = 180000,
     CHECKPOINT_FIRST_MS = 20000, /* after a start that had much to replay */
+    CHECKPOINT_DEAD_MS = 2000,   /* while a segment waits to be reclaimed */
     POSITION_MS = 5000,
     MOVE_MS = 30000,
     MOVE_AGE_US = 600 * 1000000,
@@ -239,6 +242,41 @@ checkpoint_done(struct pool_work *work)
     mem_free(c);
 }
 
+/* Segments behind the checkpoint, but for the newest, that hold nothing. */
+static bool
+has_dead(const struct segments *segments)
+{
+    uint32_t alive = 0;
+
+    for (size_t i = 0; i < segments->count; i++)
+        if (segments->live[i].segment >= segments->checkpoint &&
+            segments->live[i].segment < segments->last)
+            alive++;
+    return segments->last > segments->checkpoint &&
+           segments->last - segments->checkpoint > alive;
+}
+
+/* When a checkpoint is worth its cost for the sake of dead segments; a long
+ * queue makes it dear. */
+static uint64_t
+dead_at(const struct queue *queue)
+{
+    return queue->checkpoint_made + CHECKPOINT_DEAD_MS +
+           queue->messages.count / 10;
+}
+
+uint64_t
+keep_next(const struct queue *queue)
+{
+    uint64_t now = clock_mono_ms();
+
+    if (queue->checkpointing || queue->changes == 0 ||
+        !(has_dead(&queue->segments[SPOOL_INTAKE]) ||
+          has_dead(&queue->segments[SPOOL_LEDGER])))
+        return UINT64_MAX;
+    return dead_at(queue) > now ? dead_at(queue) - now : 1;
+}
+
 static bool
 checkpoint_due(struct queue *queue, uint64_t now)
 {
@@ -249,7 +287,8 @@ checkpoint_due(struct queue *queue, uint64_t now)
     if (queue->messages.count > many)
         many = queue->messages.count;
     return !queue->checkpointing && queue->changes > 0 &&
-           (queue->changes >= many || now >= queue->checkpoint_at);
+           (queue->changes >= many || now >= queue->checkpoint_at ||
+            keep_next(queue) <= 1);
 }
 
 static void
@@ -515,6 +554,7 @@ keep_tick(struct queue *queue)
     checkpoint = checkpoint_due(queue, now);
     if (checkpoint) {
         queue->checkpointing = true;
+        queue->checkpoint_made = now;
         queue->checkpoint_at = now + CHECKPOINT_MS;
     }
     if (queue->reclaim_wanted && !queue->reclaiming) {

@@ -59,6 +59,17 @@ queue_record_append(struct queue_record *record)
                         on_durable, record);
 }
 
+bool
+queue_record_lagging(struct queue *queue)
+{
+    bool lagging;
+
+    pthread_mutex_lock(&queue->done_lock);
+    lagging = queue->records > QUEUE_UNWRITTEN_MAX;
+    pthread_mutex_unlock(&queue->done_lock);
+    return lagging;
+}
+
 void
 queue_record_action(struct queue *queue, uint32_t message,
                     enum ledger_action_kind kind, const char *by,

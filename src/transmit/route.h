@@ -15,7 +15,7 @@
 enum { ROUTE_HOSTS_MAX = 32, ROUTE_ADDRESSES_MAX = 64 };
 
 struct route_target {
-    char host[256];             /* name, canonical; text of a literal */
+    char host[256]; /* name, canonical; text of a literal */
     bool literal;
     uint16_t preference;        /* MX preference or route priority */
     struct net_address address; /* with port */
@@ -40,11 +40,10 @@ struct route {
 /* Finds the targets; on_route comes on the loop, never from inside; the route
  * is the callback's to free.  The returned query may be cancelled. */
 struct route_query;
-struct route_query *route_find(struct dns_resolver *resolver,
-                               struct loop *loop, struct settings *settings,
+struct route_query *route_find(struct dns_resolver *resolver, struct loop *loop,
+                               struct settings *settings,
                                const struct destination *destination,
-                               void (*on_route)(void *arg,
-                                                struct route *route),
+                               void (*on_route)(void *arg, struct route *route),
                                void *arg);
 void route_cancel(struct route_query *query); /* no call comes any more */
 void route_free(struct route *route);

@@ -16,6 +16,11 @@
  * after a failure of the destination as a whole, until that one worked.  This
  * also bounds what a start with a full queue does to the network.
  *
+ * While more than QUEUE_UNWRITTEN_MAX records wait for the ledger's disk nobody
+ * gets anything: what was delivered and is not yet written down would be
+ * delivered again after a crash, so this bounds how much that can be, and the
+ * memory for it while the disk fails.
+ *
  * Back-off of a destination is apart from that of its messages: while it rests,
  * whatever becomes ready stays in its list, unserved.
  *
@@ -245,6 +250,8 @@ schedule_grant(struct queue *queue, struct destination_queue **granted,
     uint64_t now = clock_mono_ms();
     size_t count = 0;
 
+    if (queue_record_lagging(queue))
+        return 0; /* the next record that is durable makes a new turn */
     while (count < max && queue->sessions < queue->sessions_max) {
         struct link *link = list_pop_front(&queue->starving);
         struct destination_queue *d;
@@ -260,6 +267,7 @@ schedule_grant(struct queue *queue, struct destination_queue **granted,
         queue->sessions++;
         d->granted = now;
         d->turn = 0;
+        d->held_back = false;
         granted[count++] = d;
         schedule_consider(queue, d); /* to the end of the ring */
     }
@@ -271,6 +279,10 @@ schedule_refuses(struct queue *queue, struct destination_queue *d)
 {
     if (queue->draining || d->resting)
         return true;
+    if (queue_record_lagging(queue)) {
+        d->held_back = true;
+        return true;
+    }
     if (d->turn < QUEUE_TURN || queue->sessions < queue->sessions_max ||
         (list_empty(&queue->hungry) && list_empty(&queue->starving)))
         return false;
