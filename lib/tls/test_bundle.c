@@ -24,6 +24,8 @@ give_password(void *arg, const char *file, char *dst, size_t size)
 
 static char right[] = "geheim", wrong[] = "falsch";
 
+static void run(const char *fmt, ...) PRINTF_LIKE(1, 2);
+
 static void
 run(const char *fmt, ...)
 {
