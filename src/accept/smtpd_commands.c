@@ -346,8 +346,8 @@ count_junk(struct smtpd *s)
 }
 
 /* A refusal is on the client's account too: malformed commands as bad ones,
- * others as chatter, so that nobody fills the log with tries.  Recipients beyond
- * the limit are not: a client that pipelines finds out late. */
+ * others as chatter, so that nobody fills the log with tries.  Recipients
+ * beyond the limit are not: a client that pipelines finds out late. */
 static bool
 count_refusal(struct smtpd *s, const struct reply *reply)
 {

@@ -92,24 +92,24 @@ wants_proxy_header_from_some(void **state)
 
 static const struct relay_row {
     const char *name;
-    int listener;
     const char *client, *domain;
+    int listener;
     enum relay_verdict verdict;
 } relay_rows[] = {
-    {"our domain", 0, "192.0.2.1", "a.test", RELAY_LOCAL},
-    {"below a suffix", 0, "192.0.2.1", "x.sub.a.test", RELAY_LOCAL},
-    {"the suffix itself", 0, "192.0.2.1", "sub.a.test", RELAY_DENIED},
-    {"another domain", 0, "192.0.2.1", "b.test", RELAY_DENIED},
-    {"ours as a suffix of a word", 0, "192.0.2.1", "xa.test", RELAY_DENIED},
-    {"our client", 0, "198.51.100.200", "b.test", RELAY_TRUSTED},
-    {"our client in IPv6", 0, "2001:db8::5", "b.test", RELAY_TRUSTED},
-    {"nearly our client", 0, "198.51.101.1", "b.test", RELAY_DENIED},
-    {"our client to our domain", 0, "198.51.100.1", "a.test", RELAY_LOCAL},
-    {"our client to a literal", 0, "198.51.100.1", "[192.0.2.3]",
+    {"our domain", "192.0.2.1", "a.test", 0, RELAY_LOCAL},
+    {"below a suffix", "192.0.2.1", "x.sub.a.test", 0, RELAY_LOCAL},
+    {"the suffix itself", "192.0.2.1", "sub.a.test", 0, RELAY_DENIED},
+    {"another domain", "192.0.2.1", "b.test", 0, RELAY_DENIED},
+    {"ours as a suffix of a word", "192.0.2.1", "xa.test", 0, RELAY_DENIED},
+    {"our client", "198.51.100.200", "b.test", 0, RELAY_TRUSTED},
+    {"our client in IPv6", "2001:db8::5", "b.test", 0, RELAY_TRUSTED},
+    {"nearly our client", "198.51.101.1", "b.test", 0, RELAY_DENIED},
+    {"our client to our domain", "198.51.100.1", "a.test", 0, RELAY_LOCAL},
+    {"our client to a literal", "198.51.100.1", "[192.0.2.3]", 0,
      RELAY_TRUSTED},
-    {"a stranger to a literal", 0, "192.0.2.1", "[192.0.2.3]", RELAY_DENIED},
-    {"all of IPv4", 1, "192.0.2.1", "b.test", RELAY_TRUSTED},
-    {"IPv6 is not all of IPv4", 1, "2001:db8::5", "b.test", RELAY_DENIED},
+    {"a stranger to a literal", "192.0.2.1", "[192.0.2.3]", 0, RELAY_DENIED},
+    {"all of IPv4", "192.0.2.1", "b.test", 1, RELAY_TRUSTED},
+    {"IPv6 is not all of IPv4", "2001:db8::5", "b.test", 1, RELAY_DENIED},
 };
 
 static void

@@ -52,8 +52,7 @@ class Script:
                 key, _, value = rest.partition(":")
                 self.conf[key] = value.strip()
             elif verb == "peer":
-                host, _, port = rest.rpartition(":")
-                self.peer = (host, int(port))
+                self.peer = (rest.rpartition(":")[0], 0)
         self.implicit = "tls://" in self.conf.pop("address", "")
         self.verbs = {verb for _, verb, _ in self.lines}
 
@@ -62,7 +61,7 @@ class Script:
         return not (self.implicit or "tls" in self.verbs or
                     "proxy_protocol" in self.conf or "tls" in self.conf or
                     "STARTTLS" in str(self.lines) or "eof" in self.verbs or
-                    self.name == "chatter" or
+                    "max_bad_commands" in self.conf or
                     self.lines[0][1] == "C:" or "mail:" in self.verbs or
                     "helo" in self.name or self.name.startswith("stranger"))
 
