@@ -229,6 +229,17 @@ bind_missing(struct conf_binder *b, const struct conf_table *table,
     return true;
 }
 
+static struct conf_origin
+origin_of(struct conf_binder *b, const struct conf_node *node)
+{
+    if (node->alias.n == 0)
+        return (struct conf_origin){.kind = CONF_FROM_FILE, .at = node->at};
+    return (struct conf_origin){.kind = CONF_FROM_ALIAS,
+                                .at = node->key_at,
+                                .alias =
+                                    arena_cstr(b->doc->arena, node->alias)};
+}
+
 static bool
 bind_fields(struct conf_binder *b, const struct conf_table *table,
             const struct conf_node *node, void *object,
@@ -248,7 +259,7 @@ bind_fields(struct conf_binder *b, const struct conf_table *table,
         }
         if (!bind_member(b, field, child, object, &inner))
             return false;
-        place->fields[i] = (struct conf_origin){CONF_FROM_FILE, child->at};
+        place->fields[i] = origin_of(b, child);
     }
     return true;
 }
@@ -285,7 +296,8 @@ mark_changed(struct conf_binder *b, struct conf_place *place,
         conf_value_print(&table->fields[i], object, &is);
         conf_value_print(&table->fields[i], defaults, &was);
         if (!sv_eq(buf_view(&is), buf_view(&was)))
-            place->fields[i] = (struct conf_origin){CONF_FROM_FILE, node->at};
+            place->fields[i] =
+                (struct conf_origin){.kind = CONF_FROM_FILE, .at = node->at};
     }
     buf_fini(&is);
     buf_fini(&was);
@@ -299,7 +311,8 @@ conf_bind_struct(struct conf_binder *b, const struct conf_table *table,
     struct conf_place *place = place_here(b, table, node, object, step);
 
     if (table->bare) {
-        place->fields[0] = (struct conf_origin){CONF_FROM_FILE, node->at};
+        place->fields[0] =
+            (struct conf_origin){.kind = CONF_FROM_FILE, .at = node->at};
         return bind_member(b, &table->fields[0], node, object, step);
     }
     if (node->kind == CONF_SCALAR && node->text.n > 0 &&
@@ -384,7 +397,7 @@ load_tree(struct conf_binder *b, struct sv text)
     struct conf_node *tree =
         conf_tree_parse(&b->scratch, text, doc->name, b->err);
 
-    if (tree == NULL)
+    if (tree == NULL || !conf_alias_apply(b, tree))
         return false;
     memcpy(doc->object, conf_bind_defaults(b, doc->root), doc->root->size);
     return conf_bind_struct(b, doc->root, tree, doc->object, NULL);

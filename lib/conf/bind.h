@@ -50,6 +50,9 @@ CONF_BIND_MEMBER(conf_bind_refs);
 CONF_BIND_MEMBER(conf_bind_struct_list);
 CONF_BIND_MEMBER(conf_bind_map);
 
+/* Puts into the tree what rows with an alias function stand for. */
+MUST_USE bool conf_alias_apply(struct conf_binder *b, struct conf_node *tree);
+
 /* Checks the number of entries against the row. */
 MUST_USE bool conf_bind_count(struct conf_binder *b,
                               const struct conf_field *field, size_t count,

@@ -84,6 +84,19 @@ struct conf_scope {
 typedef bool conf_canonical(const struct conf_scope *scope, struct sv text,
                             char **kept, struct err *err);
 
+/* What an entry under another name stands for: a setting by its path from the
+ * root, through maps only. */
+enum { CONF_ALIAS_STEPS = 4 };
+struct conf_alias {
+    const char *path[CONF_ALIAS_STEPS]; /* valid like scope->arena */
+    size_t count;
+    const char *value; /* as it would stand in the file */
+};
+/* err says what is wrong with name or value, without file and path. */
+typedef bool conf_alias_resolve(const struct conf_scope *scope, struct sv name,
+                                struct sv value, struct conf_alias *alias,
+                                struct err *err);
+
 struct conf_table;
 
 struct conf_field {
@@ -109,8 +122,11 @@ struct conf_field {
     const char *target;             /* CONF_REF: a map in the root table that
                                      * stands above */
     const struct conf_table *table; /* CONF_STRUCT… */
-    const char *unit;               /* for the manual, after the bounds */
-    const char *doc;                /* sentences, Markdown */
+    /* Root table, maps of strings: every entry also sets what it stands for.
+     * Where the file says something else there, it is refused. */
+    conf_alias_resolve *alias;
+    const char *unit; /* for the manual, after the bounds */
+    const char *doc;  /* sentences, Markdown */
     bool required;
     bool has_default; /* CONF_STRUCT_MAP: "default" always exists, as [0] */
 };
@@ -172,6 +188,16 @@ bool conf_given_here(const struct conf_doc *doc, const struct conf_table *table,
 bool conf_refuse(const struct conf_doc *doc, const struct conf_table *table,
                  const void *object, const char *name, struct err *err,
                  const char *fmt, ...) PRINTF_LIKE(6, 7);
+
+/* Adds to the origin that conf_print() shows for a field: "changed by …". The
+ * text is copied. */
+void conf_note(struct conf_doc *doc, const struct conf_table *table,
+               const void *object, const char *name, const char *note);
+
+/* Line of a field in the file, of its struct when the field was not given or
+ * name is NULL; *path (may be NULL) is that of the struct.  0: nowhere. */
+unsigned conf_line(const struct conf_doc *doc, const struct conf_table *table,
+                   const void *object, const char *name, const char **path);
 
 /* The object as YAML that loads to the same values: what was given, or with
  * effective everything, each with a comment that says where it came from. */

@@ -133,12 +133,39 @@ conf_refuse(const struct conf_doc *doc, const struct conf_table *table,
         at = place->at;
     if (place != NULL && name != NULL) {
         origin = &place->fields[field_index(table, name)];
-        if (origin->kind == CONF_FROM_FILE)
+        if (origin->kind == CONF_FROM_FILE || origin->kind == CONF_FROM_ALIAS)
             at = origin->at;
     }
     refuse_at(doc, at, place != NULL ? place->path : "",
               table->bare || name == NULL ? "" : name, err);
     return false;
+}
+
+void
+conf_note(struct conf_doc *doc, const struct conf_table *table,
+          const void *object, const char *name, const char *note)
+{
+    struct conf_place *place = conf_place_make(doc, table, object);
+
+    place->fields[field_index(table, name)].note =
+        arena_cstr(doc->arena, sv_of(note));
+}
+
+unsigned
+conf_line(const struct conf_doc *doc, const struct conf_table *table,
+          const void *object, const char *name, const char **path)
+{
+    const struct conf_place *place = conf_place_get(doc, table, object);
+    const struct conf_origin *origin;
+
+    if (path != NULL)
+        *path = place != NULL ? place->path : "";
+    if (place == NULL)
+        return 0;
+    if (name == NULL)
+        return place->at.line;
+    origin = &place->fields[field_index(table, name)];
+    return origin->kind == CONF_FROM_DEFAULT ? place->at.line : origin->at.line;
 }
 
 static bool

@@ -9,11 +9,18 @@
 #include "conf/conf.h"
 #include "conf/tree.h"
 
-enum conf_origin_kind { CONF_FROM_DEFAULT, CONF_FROM_FILE, CONF_FROM_BASE };
+enum conf_origin_kind {
+    CONF_FROM_DEFAULT,
+    CONF_FROM_FILE,
+    CONF_FROM_BASE,
+    CONF_FROM_ALIAS,
+};
 
 struct conf_origin {
     enum conf_origin_kind kind;
     struct conf_mark at;
+    const char *alias; /* CONF_FROM_ALIAS: its name */
+    const char *note;  /* or NULL */
 };
 
 struct conf_place {

@@ -29,16 +29,28 @@ begin_line(struct printer *p, const struct line *line)
 }
 
 static void
+print_origin(const struct conf_origin *o, struct buf *out)
+{
+    buf_add_str(out, "  # ");
+    if (o->kind == CONF_FROM_DEFAULT)
+        buf_add_str(out, "default");
+    else if (o->kind == CONF_FROM_ALIAS)
+        buf_printf(out, "advanced setting %s, line %u", o->alias, o->at.line);
+    else
+        buf_printf(out, "%sline %u",
+                   o->kind == CONF_FROM_BASE ? "inherited from " : "",
+                   o->at.line);
+    if (o->note != NULL)
+        buf_printf(out, "; %s", o->note);
+}
+
+static void
 end_line(struct printer *p, const struct line *line)
 {
     const struct conf_origin *o = &line->origin;
 
-    if (p->effective && o->kind == CONF_FROM_DEFAULT)
-        buf_add_str(p->out, "  # default");
-    else if (p->effective)
-        buf_printf(p->out, "  # %sline %u",
-                   o->kind == CONF_FROM_BASE ? "inherited from " : "",
-                   o->at.line);
+    if (p->effective)
+        print_origin(o, p->out);
     buf_add_char(p->out, '\n');
 }
 

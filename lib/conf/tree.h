@@ -22,6 +22,8 @@ struct conf_node {
     bool plain;     /* a scalar without quotes */
     struct sv key;  /* of a member of a map */
     struct conf_mark key_at;
+    struct sv alias; /* what put it there under another name; empty: the file
+                      * has it here */
     struct conf_node *first, *last; /* children */
     struct conf_node *next;         /* sibling */
     size_t count;                   /* of children */

@@ -7,8 +7,9 @@
 
 struct probe {
     const struct conf_doc *doc;
-    const struct tls_profile_settings *profile;
-    SSL_CTX *context; /* owned by settings_check_profiles() */
+    const struct tls_profile *profile;
+    const struct profile_rows *rows;
+    SSL_CTX *context; /* owned by settings_check_profile() */
     struct err *err;
 };
 
@@ -24,7 +25,7 @@ refuse(const struct probe *probe, const char *row, const char *text,
 {
     char room[CONF_QUOTE_MAX];
 
-    return conf_refuse(probe->doc, &tls_profile_table, probe->profile, row,
+    return conf_refuse(probe->doc, probe->rows->table, probe->rows->object, row,
                        probe->err, "%s %s %s", conf_quote(sv_of(text), room),
                        why, library());
 }
@@ -33,9 +34,10 @@ static bool
 refuse_version(const struct probe *probe, const char *version,
                const char *reason)
 {
-    return conf_refuse(probe->doc, &tls_profile_table, probe->profile,
-                       "versions", probe->err, "%s cannot be turned on: %s %s",
-                       version, library(), reason);
+    return conf_refuse(probe->doc, probe->rows->table, probe->rows->object,
+                       probe->rows->versions, probe->err,
+                       "%s cannot be turned on: %s %s", version, library(),
+                       reason);
 }
 
 #ifdef OPENSSL_NO_SSL3
@@ -49,7 +51,7 @@ refuse_version(const struct probe *probe, const char *version,
 static bool
 check_versions(const struct probe *probe)
 {
-    unsigned versions = probe->profile->profile.versions;
+    unsigned versions = probe->profile->versions;
 
     if ((versions & TLS_BIT_SSL2) != 0)
         return refuse_version(probe, "SSLv2",
@@ -58,8 +60,8 @@ check_versions(const struct probe *probe)
         return refuse_version(probe, "SSLv3",
                               "was built without this protocol");
     if (versions == 0)
-        return conf_refuse(probe->doc, &tls_profile_table, probe->profile,
-                           "versions", probe->err,
+        return conf_refuse(probe->doc, probe->rows->table, probe->rows->object,
+                           probe->rows->versions, probe->err,
                            "all versions are off; turn one on, or set `tls: "
                            "no` where no TLS is wanted");
     return true;
@@ -76,17 +78,18 @@ check_cipher(const struct probe *probe, struct sv element)
     if (element.n == 0 || !char_is_alpha(element.p[0]))
         return true;
     if (!sv_to_cstr(element, text, sizeof text))
-        return refuse(probe, "ciphers", "element", "is too long for");
+        return refuse(probe, probe->rows->ciphers, "element",
+                      "is too long for");
     if (SSL_CTX_set_cipher_list(probe->context, text) == 1 ||
         SSL_CTX_set_ciphersuites(probe->context, text) == 1)
         return true;
-    return refuse(probe, "ciphers", text, "matches no cipher of");
+    return refuse(probe, probe->rows->ciphers, text, "matches no cipher of");
 }
 
 static bool
 check_ciphers(const struct probe *probe)
 {
-    const struct tls_profile *profile = &probe->profile->profile;
+    const struct tls_profile *profile = probe->profile;
     struct sv rest = sv_of(profile->ciphers);
     bool only13 = true;
     size_t start = 0;
@@ -105,7 +108,7 @@ check_ciphers(const struct probe *probe)
     if (only13 && (profile->versions & ~(unsigned)TLS_BIT_TLS13) == 0)
         return true;
     if (SSL_CTX_set_cipher_list(probe->context, rest.p) != 1)
-        return refuse(probe, "ciphers", rest.p,
+        return refuse(probe, probe->rows->ciphers, rest.p,
                       "leaves no cipher for TLS 1.2 and below in");
     return true;
 }
@@ -114,30 +117,36 @@ static bool
 check_groups(const struct probe *probe)
 {
     /* The library's macro wants text that it might write to. */
-    char *groups = sv_dup(sv_of(probe->profile->profile.groups));
+    char *groups = sv_dup(sv_of(probe->profile->groups));
     bool ok = groups[0] == '\0' ||
               SSL_CTX_set1_groups_list(probe->context, groups) == 1;
 
     if (!ok)
-        refuse(probe, "groups", groups, "is not a list of groups of");
+        refuse(probe, probe->rows->groups, groups,
+               "is not a list of groups of");
     mem_free(groups);
     return ok;
 }
 
-static bool
-check_profile(struct probe *probe)
+bool
+settings_check_profile(const struct tls_profile *profile,
+                       const struct profile_rows *rows,
+                       const struct conf_doc *doc, struct err *err)
 {
+    struct probe probe = {
+        .doc = doc, .profile = profile, .rows = rows, .err = err};
     bool ok;
 
-    probe->context = SSL_CTX_new(TLS_method());
-    if (probe->context == NULL) {
-        err_set(probe->err, "%s cannot make a context", library());
+    probe.context = SSL_CTX_new(TLS_method());
+    if (probe.context == NULL) {
+        err_set(err, "%s cannot make a context", library());
         return false;
     }
     /* The level of the library must not hide old ciphers from the check. */
-    SSL_CTX_set_security_level(probe->context, 0);
-    ok = check_versions(probe) && check_ciphers(probe) && check_groups(probe);
-    SSL_CTX_free(probe->context);
+    SSL_CTX_set_security_level(probe.context, 0);
+    ok =
+        check_versions(&probe) && check_ciphers(&probe) && check_groups(&probe);
+    SSL_CTX_free(probe.context);
     ERR_clear_error();
     return ok;
 }
@@ -147,10 +156,11 @@ settings_check_profiles(const struct settings *settings,
                         const struct conf_doc *doc, struct err *err)
 {
     for (size_t i = 0; i < settings->tls_profile_count; i++) {
-        struct probe probe = {
-            .doc = doc, .profile = &settings->tls_profiles[i], .err = err};
+        const struct tls_profile_settings *profile = &settings->tls_profiles[i];
+        const struct profile_rows rows = {&tls_profile_table, profile,
+                                          "versions", "ciphers", "groups"};
 
-        if (!check_profile(&probe))
+        if (!settings_check_profile(&profile->profile, &rows, doc, err))
             return false;
     }
     return true;

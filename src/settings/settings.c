@@ -81,7 +81,9 @@ load(struct settings *settings, struct sv text, const char *path,
     settings->source = arena_cstr(arena, sv_of(path));
     index_domains(settings);
     return settings_check(settings, private->doc, arena, options->check_files,
-                          err);
+                          err) &&
+           settings_override(settings, private->doc, arena,
+                             options->check_files, err);
 }
 
 struct settings *

@@ -42,6 +42,34 @@ struct tls_profile_settings {
     struct tls_profile profile;
 };
 
+/* What `servers` and `sender` change in the profile "default". */
+enum version_switch { VERSION_AS_PROFILE, VERSION_OFF, VERSION_ON };
+enum strength_override {
+    STRENGTH_AS_PROFILE,
+    STRENGTH_HIGH,
+    STRENGTH_MEDIUM,
+    STRENGTH_LOW,
+};
+struct version_switches {
+    enum version_switch ssl2, ssl3, tls10, tls11, tls12, tls13;
+};
+struct tls_override_settings {
+    struct version_switches versions;
+    enum strength_override strength;
+    char *ciphers; /* "": as the profile */
+};
+
+struct server_settings {
+    char *name; /* of a node, lower case; "default": nodes without an entry */
+    struct tls_override_settings inbound;
+};
+
+/* An alias as it stands in the file; what it means is in the tree already. */
+struct advanced_settings {
+    char *name;
+    char *value;
+};
+
 /* Time limits of a receiving session, in milliseconds (RFC 5321 section
  * 4.5.3.2.7 asks for 5 minutes between commands). */
 struct receive_timeouts {
@@ -182,6 +210,14 @@ struct settings {
     struct bounce_profile_settings *bounce_profiles;
     size_t bounce_profile_count;
     struct deliver_timeouts deliver_timeouts;
+    struct server_settings *servers; /* [0] is "default" */
+    size_t server_count;
+    struct tls_override_settings sender;
+    struct advanced_settings *advanced;
+    size_t advanced_count;
+    /* The profile "default" as it is for receiving and for sending on this
+     * node: listeners and destinations that use it point here. */
+    struct tls_profile_settings *inbound_profile, *outbound_profile;
     struct spool_settings spool;
     struct dns_settings dns;
     /* private: arena, reference count, look-up maps */

@@ -1,5 +1,6 @@
 /* The root of the tree.  References point upwards: what others name stands
  * above them. */
+#include "settings/advanced.h"
 #include "settings/tables.h"
 
 #define STRUCT struct settings
@@ -66,6 +67,20 @@ static const struct conf_field rows[] = {
      .offset = offsetof(STRUCT, deliver_timeouts),
      .table = &delivery_table,
      .doc = "Delivery to all destinations."},
+    {ENTRIES(servers, server_count, server_settings), .table = &server_table,
+     .has_default = true, .max = 256,
+     .doc = "What is different on single nodes of several that share a "
+            "configuration, by the name that `node` has there. `default` is "
+            "for all of them."},
+    {.name = "sender",
+     .type = CONF_STRUCT,
+     .offset = offsetof(STRUCT, sender),
+     .table = &sender_table,
+     .doc = "What is different from the profile `default` when mail is sent, "
+            "on all nodes."},
+    {ENTRIES(advanced, advanced_count, advanced_settings),
+     .table = &advanced_table, .alias = advanced_resolve, .max = 1000,
+     .doc = ADVANCED_DOC},
     {.name = "spool",
      .type = CONF_STRUCT,
      .offset = offsetof(STRUCT, spool),

@@ -26,6 +26,11 @@ extern const struct conf_table destination_table;
 extern const struct conf_table bounce_profile_table;
 extern const struct conf_table delivery_table;
 
+/* tables_override.c */
+extern const struct conf_table server_table;
+extern const struct conf_table sender_table;
+extern const struct conf_table advanced_table;
+
 /* names.c: canonical forms of names in the file. */
 conf_canonical names_host;     /* hostname of this machine: a domain name */
 conf_canonical names_domain;   /* "example.org", ".example.org" */
@@ -38,6 +43,18 @@ conf_canonical names_stub;     /* "zone=address[@port]" */
 bool names_hop_from_text(const struct conf_scope *scope, struct sv text,
                          void *object, struct err *err);
 
+/* advanced.c: the name of a node, lower case. */
+conf_canonical advanced_node;
+/* Any text: advanced_resolve() has looked at it before. */
+conf_canonical advanced_name;
+conf_alias_resolve advanced_resolve;
+
+/* override.c: makes the profiles of this node, and points listeners and
+ * destinations to them.  After settings_check(), which finds out the node. */
+MUST_USE bool settings_override(struct settings *settings,
+                                struct conf_doc *doc, struct arena *arena,
+                                bool check_files, struct err *err);
+
 /* check.c: what no single row can see.  Fills in defaults that are computed
  * (their strings in arena); false with err set as conf_refuse() does. */
 MUST_USE bool settings_check(struct settings *settings,
@@ -47,6 +64,16 @@ MUST_USE bool settings_check(struct settings *settings,
 MUST_USE bool settings_check_profiles(const struct settings *settings,
                                       const struct conf_doc *doc,
                                       struct err *err);
+/* One profile that other rows of the file describe. */
+struct profile_rows {
+    const struct conf_table *table;
+    const void *object;
+    const char *versions, *ciphers, *groups; /* rows, NULL: none */
+};
+MUST_USE bool settings_check_profile(const struct tls_profile *profile,
+                                     const struct profile_rows *rows,
+                                     const struct conf_doc *doc,
+                                     struct err *err);
 
 /* For the row macros: the offset of a member of STRUCT, whose type the
  * compiler checks; an enum is an unsigned int here. */
