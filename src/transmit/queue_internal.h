@@ -201,7 +201,7 @@ enum {
     QUEUE_SESSIONS_UNPROVEN = 5, /* until a destination has answered once */
     QUEUE_BATCH = 8,             /* ready recipients per session */
     QUEUE_TURN = 50,             /* parcels, while others wait for a session */
-    QUEUE_UNWRITTEN_MAX = 64,    /* records on their way to the ledger */
+    QUEUE_UNWRITTEN_MAX = 256,   /* records on their way to the ledger */
     QUEUE_OLD_READY_MS = 1000,   /* then one more session */
     QUEUE_IDLE_DESTINATION_MS = 300000,
 };
