@@ -201,6 +201,7 @@ tls_ciphers_list(const struct tls_profile *profile,
     if (ctx == NULL)
         abort(); /* out of memory, as everywhere */
     if (profile_apply(profile, ctx, err)) {
+        profile_offer_across_holes(profile, ctx);
         ssl = SSL_new(ctx);
         suites = ssl != NULL ? SSL_get1_supported_ciphers(ssl) : NULL;
         if (suites != NULL)

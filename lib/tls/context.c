@@ -381,6 +381,8 @@ client_fill(struct tls_context *context,
         SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
     if (!profile_apply(options->profile, ctx, err))
         return false;
+    profile_offer_across_holes(options->profile, ctx);
+    context->versions = options->profile->versions;
     watch_trust(context, options->trust);
     trust = trust_store(options->trust, err);
     if (trust == NULL)

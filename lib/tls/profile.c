@@ -289,6 +289,28 @@ apply_groups(const char *groups, SSL_CTX *ctx, struct err *err)
     return false;
 }
 
+void
+profile_offer_across_holes(const struct tls_profile *profile, SSL_CTX *ctx)
+{
+    for (size_t i = 0; i < COUNT_OF(versions); i++) {
+        bool below = (profile->versions & (versions[i].bit - 1)) != 0;
+        bool above = (profile->versions & ~(versions[i].bit * 2 - 1)) != 0;
+
+        if (below && above)
+            SSL_CTX_clear_options(ctx, versions[i].off);
+    }
+}
+
+bool
+profile_has_version(unsigned bits, int number)
+{
+    for (size_t i = 0; i < COUNT_OF(versions); i++) {
+        if (versions[i].number == number)
+            return (bits & versions[i].bit) != 0;
+    }
+    return false;
+}
+
 bool
 profile_apply(const struct tls_profile *profile, SSL_CTX *ctx, struct err *err)
 {

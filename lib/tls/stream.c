@@ -171,6 +171,22 @@ result_of(struct tls_stream *stream, int rc, struct tls_failure *failure)
     return TLS_ERROR;
 }
 
+/* The server may have chosen from a hole in our range of versions; nothing of
+ * ours was sent yet. */
+static bool
+version_is_on(struct tls_stream *stream, struct tls_failure *failure)
+{
+    if (stream->context->server ||
+        profile_has_version(stream->context->versions,
+                            SSL_version(stream->ssl)))
+        return true;
+    tls_failure_set(failure, STAGE_VERSION,
+                    "the server chose %s, which is switched off",
+                    SSL_get_version(stream->ssl));
+    stream->failed = true;
+    return false;
+}
+
 enum tls_result
 tls_stream_handshake(struct tls_stream *stream, struct sv *in,
                      struct tls_failure *failure)
@@ -182,10 +198,12 @@ tls_stream_handshake(struct tls_stream *stream, struct sv *in,
     stream->input = *in;
     ERR_clear_error();
     rc = SSL_do_handshake(stream->ssl);
-    if (rc == 1)
+    if (rc != 1)
+        result = result_of(stream, rc, failure);
+    else if (version_is_on(stream, failure))
         stream->ready = true;
     else
-        result = result_of(stream, rc, failure);
+        result = TLS_ERROR;
     *in = stream->input;
     stream->input = (struct sv){0};
     if (result != TLS_AGAIN)

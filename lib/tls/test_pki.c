@@ -79,6 +79,8 @@ make_key(const char *type)
         return EVP_RSA_gen(2048);
     if (strcmp(type, "RSA1024") == 0)
         return EVP_RSA_gen(1024);
+    if (strcmp(type, "RSA768") == 0)
+        return EVP_RSA_gen(768);
     if (strcmp(type, "ED25519") == 0)
         return EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
     return EVP_EC_gen("P-256");

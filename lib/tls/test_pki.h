@@ -6,7 +6,8 @@
 
 struct pki_options {
     const char *name;   /* file names are NAME.pem and NAME.key */
-    const char *type;   /* "EC" (default), "RSA", "RSA1024", "ED25519" */
+    const char *type;   /* "EC" (default), "RSA", "RSA1024", "RSA768",
+                         * "ED25519" */
     const char *names;  /* "DNS:mx.test,DNS:*.test"; NULL: none */
     const char *issuer; /* name of a CA made before; NULL: self-signed */
     bool is_ca;

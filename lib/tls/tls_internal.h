@@ -74,11 +74,18 @@ enum name_match certificate_match(const struct certificate *certificate,
 /* profile.c: versions, ciphers, groups, and the options that all share. */
 bool profile_apply(const struct tls_profile *profile, SSL_CTX *ctx,
                    struct err *err);
+/* A client tells the server a range.  Of versions with a hole between them
+ * OpenSSL would offer the lowest part only, TLS 1.0 of {1.0, 1.2}: offer all of
+ * the range, and see afterwards what was chosen. */
+void profile_offer_across_holes(const struct tls_profile *profile,
+                                SSL_CTX *ctx);
+bool profile_has_version(unsigned bits, int number); /* TLS1_2_VERSION … */
 
 /* context.c */
 struct tls_context {
     int references; /* atomic */
     bool server;
+    unsigned versions;      /* client: enum tls_version_bit that may be used */
     bool has_certificate;   /* client: it can offer one */
     bool accept_server_eku; /* server: for client certificates */
     SSL_CTX **ctx;          /* owned; one per certificate, [0] is the default */
