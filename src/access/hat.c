@@ -148,6 +148,12 @@ hat_policy(const struct hat *hat, size_t row)
     return hat->rules[row].policy;
 }
 
+bool
+hat_has_names(const struct hat *hat)
+{
+    return hat->first_name != NO_ROW;
+}
+
 size_t
 hat_zone_count(const struct hat *hat)
 {

@@ -65,9 +65,15 @@ void hat_unref(struct hat *hat); /* NULL is fine */
 MUST_USE bool hat_sender_check(struct sv text, struct err *err);
 MUST_USE bool hat_zone_check(struct sv text, struct err *err);
 
+/* So much of the Internet that nobody can mean to trust it: more than a /8 of
+ * IPv4 or a /7 of IPv6 (the largest private networks), all hosts below a
+ * top-level domain, ALL.  False for what is no sender. */
+bool hat_sender_is_wide(struct sv text);
+
 size_t hat_row_count(const struct hat *hat);
 struct sv hat_group(const struct hat *hat, size_t row);
 uint32_t hat_policy(const struct hat *hat, size_t row);
+bool hat_has_names(const struct hat *hat); /* a row needs the client's name */
 size_t hat_zone_count(const struct hat *hat);
 struct sv hat_zone(const struct hat *hat, size_t zone); /* NUL-terminated */
 

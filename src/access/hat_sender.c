@@ -359,6 +359,40 @@ hat_sender_check(struct sv text, struct err *err)
     return true;
 }
 
+static bool
+is_wide(const struct sender *sender)
+{
+    const uint64_t v4 = UINT64_C(1) << 24, v6 = UINT64_C(1) << 57;
+
+    switch (sender->kind) {
+    case SENDER_ALL:
+        return true;
+    case SENDER_DOMAIN:
+        return strchr(sender->name, '.') == NULL;
+    case SENDER_HOST:
+        return false;
+    case SENDER_SPAN:
+        if (sender->family == AF_INET)
+            return sender->last.low - sender->first.low >= v4;
+        return sender->last.high - sender->first.high >= v6;
+    }
+    return false;
+}
+
+bool
+hat_sender_is_wide(struct sv text)
+{
+    struct sender sender;
+    struct err err;
+    bool wide;
+
+    if (!sender_parse(text, &sender, &err))
+        return false;
+    wide = is_wide(&sender);
+    mem_free(sender.name);
+    return wide;
+}
+
 bool
 zone_parse(struct sv text, char *out, struct err *err)
 {

@@ -74,10 +74,6 @@ check_relay(const struct checker *c, struct listener_settings *listener)
                               "open relay: anybody could send mail to anybody "
                               "through it; list the networks of your own hosts",
                               listener->relay_for[i].bits);
-    if (listener->relay_for_count == 0 && listener->domain_count == 0)
-        return REFUSE(c, listener_table, listener, "domains",
-                      "the listener would accept no mail; set `domains` or "
-                      "`relay_for`");
     return true;
 }
 

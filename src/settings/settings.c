@@ -62,6 +62,21 @@ settings_new(void)
 }
 
 static bool
+make_flows(struct settings *settings, struct arena *arena, struct err *err)
+{
+    const struct conf_doc *doc = settings->private->doc;
+
+    for (size_t i = 0; i < settings->listener_count; i++) {
+        struct listener_settings *listener = &settings->listeners[i];
+
+        if (!settings_flow_make(settings, listener, doc, arena, err) ||
+            !settings_check_flow(listener, doc, err))
+            return false;
+    }
+    return true;
+}
+
+static bool
 load(struct settings *settings, struct sv text, const char *path,
      const struct settings_options *options, struct err *err)
 {
@@ -83,7 +98,8 @@ load(struct settings *settings, struct sv text, const char *path,
     return settings_check(settings, private->doc, arena, options->check_files,
                           err) &&
            settings_override(settings, private->doc, arena,
-                             options->check_files, err);
+                             options->check_files, err) &&
+           make_flows(settings, arena, err);
 }
 
 struct settings *
@@ -164,6 +180,8 @@ settings_unref(struct settings *settings)
     private = settings->private;
     if (atomic_fetch_sub(&private->references, 1) != 1)
         return;
+    for (size_t i = 0; i < settings->listener_count; i++)
+        settings_flow_free(&settings->listeners[i]);
     map_fini(&private->routes);
     map_fini(&private->destinations);
     conf_doc_free(private->doc);
@@ -230,4 +248,38 @@ void
 settings_print(const struct settings *settings, bool effective, struct buf *out)
 {
     conf_print(settings->private->doc, effective, out);
+}
+
+static const char *
+origin_text(const struct mail_flow_policy *policy, size_t row, char *room,
+            size_t size)
+{
+    static const char *const texts[] = {
+        [ORIGIN_BUILT_IN] = "default",
+        [ORIGIN_DEFAULT] = "policy default",
+        [ORIGIN_LISTENER] = "listener",
+        [ORIGIN_ADDRESS] = "listener's address and certificates",
+        [ORIGIN_SHORT] = "relay_for",
+    };
+
+    if (policy->origins[row] != ORIGIN_POLICY)
+        return texts[policy->origins[row]];
+    snprintf(room, size, "policy %s", policy->name);
+    return room;
+}
+
+void
+settings_policy_print(const struct settings *settings,
+                      const struct mail_flow_policy *policy, struct buf *out)
+{
+    const struct conf_table *table = &mail_flow_policy_table;
+    char room[128];
+
+    for (size_t i = 0; i < table->count; i++) {
+        const char *name = table->fields[i].name;
+
+        buf_printf(out, "%s: ", name);
+        conf_print_value(settings->private->doc, table, policy, name, out);
+        buf_printf(out, "  # %s\n", origin_text(policy, i, room, sizeof room));
+    }
 }

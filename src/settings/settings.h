@@ -16,6 +16,9 @@
 #include "net/address.h"
 #include "tls/context.h"
 
+struct hat;
+struct rat;
+
 enum listener_type { LISTENER_PUBLIC, LISTENER_PRIVATE };
 enum receive_tls { RECEIVE_TLS_NO, RECEIVE_TLS_PREFERRED, RECEIVE_TLS_REQUIRED };
 enum deliver_tls {
@@ -30,6 +33,76 @@ enum deliver_tls {
 enum tls_fallback { FALLBACK_NEVER, FALLBACK_BEFORE_220, FALLBACK_NEXT_ATTEMPT };
 enum ip_preference { PREFER_V6, PREFER_V4, REQUIRE_V6, REQUIRE_V4 };
 enum bare_newline { NEWLINE_REJECT, NEWLINE_NORMALIZE };
+enum policy_behavior {
+    BEHAVIOR_ACCEPT, /* for the recipients of the RAT */
+    BEHAVIOR_RELAY,  /* for anybody */
+    BEHAVIOR_REJECT,
+    BEHAVIOR_TCPREFUSE,
+    BEHAVIOR_CONTINUE, /* the next row that matches decides */
+};
+/* Where a value of a mail flow policy came from, nearest last. */
+enum policy_origin {
+    ORIGIN_BUILT_IN,
+    ORIGIN_DEFAULT,  /* mail_flow_policies.default */
+    ORIGIN_LISTENER, /* what the listener says for all of its policies */
+    ORIGIN_POLICY,
+    ORIGIN_ADDRESS, /* tls://, or no certificate */
+    ORIGIN_SHORT,   /* relay_for */
+};
+
+/* What a sender group gets. */
+#define POLICY_FIELDS_MAX 32
+#define RECIPIENTS_UNLIMITED UINT32_MAX
+struct mail_flow_policy {
+    char *name;
+    enum policy_behavior behavior;
+    enum receive_tls tls;
+    bool verify_client;
+    bool accept_server_eku;
+    char **client_authorities; /* files */
+    size_t client_authority_count;
+    bool client_system_authorities;
+    char **client_revocation_lists; /* files */
+    size_t client_revocation_list_count;
+    char **tls_required_for; /* lower case: domains, ".domains", addresses */
+    size_t tls_required_for_count;
+    struct tls_profile_settings *tls_profile; /* NULL in the file's own: the
+                                               * listener's */
+    uint32_t max_messages_per_connection;
+    uint32_t max_recipients_per_message;
+    uint64_t max_message_size; /* bytes */
+    uint32_t max_connections_per_ip;
+    uint32_t max_recipients_per_hour; /* RECIPIENTS_UNLIMITED */
+    uint32_t max_recipients_per_hour_code;
+    char *max_recipients_per_hour_text;
+    uint32_t max_handshakes_per_second; /* of one address; UINT32_MAX */
+    uint32_t banner_code;
+    char *banner_text;
+    uint32_t reject_code;
+    char *reject_text;
+    char *hostname; /* "": that of the gateway */
+    enum bare_newline bare_newline;
+    /* enum policy_origin of each value, in the order of the rows of the table;
+     * only in listener_settings.policies. */
+    uint8_t origins[POLICY_FIELDS_MAX];
+};
+
+struct hat_entry_settings {
+    char *group;
+    char **senders;
+    size_t sender_count;
+    char **dns_lists;
+    size_t dns_list_count;
+    struct mail_flow_policy *policy;
+};
+
+enum rat_action { RAT_REJECT, RAT_ACCEPT };
+enum { RAT_BYPASS_RATE = 1 }; /* options of a match: not counted per hour */
+struct rat_entry_settings {
+    char *pattern;
+    enum rat_action action;
+    bool bypass_rate_limit;
+};
 
 struct certificate_settings {
     char *name;
@@ -79,6 +152,7 @@ struct receive_timeouts {
     uint64_t write;      /* the peer takes no output */
     uint64_t session;    /* the whole connection */
     uint64_t proxy;      /* the PROXY header */
+    uint64_t lookup;     /* the client's name and DNS lists */
 };
 
 struct listener_settings {
@@ -107,7 +181,25 @@ struct listener_settings {
     uint32_t max_bad_commands;             /* then 421 */
     bool received_tls;  /* the TLS clause in Received */
     bool received_product;
+    uint32_t max_handshakes_per_second; /* of all clients; UINT32_MAX */
     struct receive_timeouts timeouts;
+    char *default_domain; /* "": recipients need a domain */
+    char **domain_map;    /* "from=to", canonical, sorted */
+    size_t domain_map_count;
+    struct hat_entry_settings *hat; /* as in the file */
+    size_t hat_count;
+    struct rat_entry_settings *rat; /* as in the file */
+    size_t rat_count;
+    struct mail_flow_policy *default_policy; /* as in the file */
+
+    /* Computed from the above (flow.c).  relay_for stands in the first row of
+     * the table, whoever is left over in the last; domains stand in the other
+     * table.  Every policy is complete: nothing of it is looked for elsewhere.
+     */
+    struct mail_flow_policy *policies; /* by hat_policy() */
+    size_t policy_count;
+    struct hat *hat_table;
+    struct rat *rat_table;
 };
 
 struct route_hop {
@@ -201,6 +293,9 @@ struct settings {
     size_t certificate_count;
     struct tls_profile_settings *tls_profiles;
     size_t tls_profile_count;
+    struct mail_flow_policy *mail_flow_policies; /* as in the file; [0] is
+                                                  * "default" */
+    size_t mail_flow_policy_count;
     struct listener_settings *listeners;
     size_t listener_count;
     struct route_settings *routes; /* as in the file */
@@ -250,16 +345,30 @@ const struct route_settings *settings_route(const struct settings *settings,
                                             struct sv domain);
 const struct destination_settings *
 settings_destination(const struct settings *settings, struct sv domain);
-/* True where the listener accepts mail for this canonical domain. */
+/* True where the listener's `domains` hold this canonical domain. */
 bool settings_accepts_domain(const struct listener_settings *listener,
                              struct sv domain);
+/* What the listener's domain map makes of this canonical domain: exact, then
+ * the longest ".suffix", else the domain itself. */
+struct sv settings_map_domain(const struct listener_settings *listener,
+                              struct sv domain);
+/* The policy asks this sender for TLS.  address is local@domain as written. */
+bool settings_needs_tls(const struct mail_flow_policy *policy,
+                        struct sv address);
+
+/* Every value of a listener's policy, a line each: "name: value  # origin". */
+struct buf;
+void settings_policy_print(const struct settings *settings,
+                           const struct mail_flow_policy *policy,
+                           struct buf *out);
+const char *settings_behavior_name(enum policy_behavior behavior);
+const char *settings_receive_tls_name(enum receive_tls tls);
 
 /* The configuration that `waxgate` uses when no file is given, as YAML. */
 extern const char settings_default_yaml[];
 
 /* `waxgate config show`: the tree as YAML; effective adds every default with
  * a comment that names its origin.  `waxgate config manual`: Markdown. */
-struct buf;
 void settings_print(const struct settings *settings, bool effective,
                     struct buf *out);
 void settings_manual(struct buf *out);

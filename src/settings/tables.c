@@ -47,6 +47,12 @@ static const struct conf_field rows[] = {
      .doc = "Which TLS versions and ciphers are used. A listener or "
             "destination names a profile, so that one old peer weakens nobody "
             "else."},
+    {ENTRIES(mail_flow_policies, mail_flow_policy_count, mail_flow_policy),
+     .table = &mail_flow_policy_table, .has_default = true, .max = 1000,
+     .doc = "What a group of senders gets: whether it may send, with which TLS "
+            "and how much. A listener's `hat` names them. What an entry does "
+            "not set, it takes from the listener, where it has a setting of "
+            "the same name, then from the entry `default`."},
     {ENTRIES(listeners, listener_count, listener_settings),
      .table = &listener_table, .required = true, .min = 1, .max = 256,
      .doc = "Addresses at which mail is received, by a name of your choice."},

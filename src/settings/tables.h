@@ -17,6 +17,13 @@ extern const struct conf_table spool_table;
 extern const struct conf_table certificate_table;
 extern const struct conf_table tls_profile_table;
 
+/* tables_policy.c */
+extern const struct conf_table mail_flow_policy_table;
+extern const struct conf_table hat_entry_table;
+extern const struct conf_table rat_entry_table;
+extern const struct conf_name settings_tls_levels[];
+extern const struct conf_name settings_newlines[];
+
 /* tables_listener.c */
 extern const struct conf_table listener_table;
 
@@ -39,6 +46,19 @@ conf_canonical names_hop;      /* name or address, without brackets */
 conf_canonical names_resolver; /* "192.0.2.53", "127.0.0.1@5353" */
 conf_canonical names_anchor;   /* a file or a DNS record */
 conf_canonical names_stub;     /* "zone=address[@port]" */
+/* names_access.c: of the host and recipient tables. */
+conf_canonical names_group;     /* of senders */
+conf_canonical names_client;    /* a sender of the host access table */
+conf_canonical names_zone;      /* a DNS list */
+conf_canonical names_recipient; /* a row of the recipient access table */
+conf_canonical names_sender;    /* domain, .domain or address, lower case */
+conf_canonical names_mapping;   /* "domain=domain" */
+conf_canonical names_reply;     /* text of an SMTP reply */
+conf_canonical names_file;
+/* "accept", "reject" into a struct rat_entry_settings. */
+bool names_rat_from_text(const struct conf_scope *scope, struct sv text,
+                         void *object, struct err *err);
+
 /* "host", "host:port", "[2001:db8::1]:25" into a struct route_hop. */
 bool names_hop_from_text(const struct conf_scope *scope, struct sv text,
                          void *object, struct err *err);
@@ -60,6 +80,16 @@ MUST_USE bool settings_override(struct settings *settings,
 MUST_USE bool settings_check(struct settings *settings,
                              const struct conf_doc *doc, struct arena *arena,
                              bool check_files, struct err *err);
+/* flow.c: completes the policies of a listener and makes its two tables, which
+ * settings_flow_free() frees. */
+MUST_USE bool settings_flow_make(const struct settings *settings,
+                                 struct listener_settings *listener,
+                                 const struct conf_doc *doc,
+                                 struct arena *arena, struct err *err);
+void settings_flow_free(struct listener_settings *listener);
+/* check_flow.c: what contradicts what there. */
+MUST_USE bool settings_check_flow(const struct listener_settings *listener,
+                                  const struct conf_doc *doc, struct err *err);
 /* check_tls.c: versions, ciphers and groups against the TLS library. */
 MUST_USE bool settings_check_profiles(const struct settings *settings,
                                       const struct conf_doc *doc,

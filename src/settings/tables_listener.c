@@ -25,6 +25,10 @@ static const struct conf_field timeout_rows[] = {
     {DURATION(proxy), .dflt = "10s", .min = 100, .max = HOUR,
      .effect = CONF_NEW_SESSION,
      .doc = "Waiting for the header of the PROXY protocol."},
+    {DURATION(lookup), .dflt = "5s", .min = 100, .max = 60000,
+     .effect = CONF_NEW_SESSION,
+     .doc = "Waiting for the client's name and for DNS lists, where `hat` asks "
+            "for them. What has not come by then counts as none."},
 };
 static const struct conf_table timeout_table = {CONF_ROWS(timeout_rows),
                                                 .size = sizeof(STRUCT)};
@@ -32,14 +36,6 @@ static const struct conf_table timeout_table = {CONF_ROWS(timeout_rows),
 
 static const struct conf_name types[] = {
     {"public", LISTENER_PUBLIC}, {"private", LISTENER_PRIVATE}, {0}};
-static const struct conf_name tls_levels[] = {
-    {"no", RECEIVE_TLS_NO},
-    {"preferred", RECEIVE_TLS_PREFERRED},
-    {"required", RECEIVE_TLS_REQUIRED},
-    {0}};
-static const struct conf_name newlines[] = {
-    {"reject", NEWLINE_REJECT}, {"normalize", NEWLINE_NORMALIZE}, {0}};
-
 #define STRUCT struct listener_settings
 static const struct conf_field rows[] = {
     {ENUM(type, types), .required = true, .effect = CONF_NEW_SESSION,
@@ -70,7 +66,7 @@ static const struct conf_field rows[] = {
      .dflt = "default",
      .effect = CONF_NEW_SESSION,
      .doc = "TLS versions and ciphers of this listener."},
-    {ENUM(tls, tls_levels), .dflt = "preferred",
+    {ENUM(tls, settings_tls_levels), .dflt = "preferred",
      .dflt_doc = "`preferred` where the listener has a certificate, else "
                  "`no`; `required` with `tls://`",
      .effect = CONF_NEW_SESSION,
@@ -90,13 +86,53 @@ static const struct conf_field rows[] = {
             "be there, from others it is a protocol error."},
     {PREFIXES(relay_for, relay_for_count), .dflt = "[]",
      .effect = CONF_NEW_SESSION,
-     .doc = "Networks whose hosts may send to any domain. A public listener "
-            "refuses networks so wide that they would make an open relay."},
+     .doc = "Networks whose hosts may send to any domain: the short form of a "
+            "first row of `hat` with the group RELAYLIST, whose policy relays "
+            "(it is `mail_flow_policies.RELAYED` where there is one). A public "
+            "listener refuses networks so wide that they would make an open "
+            "relay."},
     {STRINGS(domains, domain_count), .dflt = "[]", .canonical = names_domain,
      .max = 50000, .effect = CONF_NEW_SESSION,
-     .doc = "Domains for which mail is accepted from anybody: `example.org`, "
-            "or `.example.org` for its subdomains."},
-    {ENUM(bare_newline, newlines), .dflt = "reject", .effect = CONF_NEW_SESSION,
+     .doc = "Domains for which mail is accepted: `example.org`, or "
+            "`.example.org` for its subdomains; the short form of such rows of "
+            "`rat`."},
+    {.name = "hat",
+     .type = CONF_STRUCT_LIST,
+     .offset = AT(hat, struct hat_entry_settings *),
+     .count_offset = AT(hat_count, size_t),
+     .table = &hat_entry_table,
+     .effect = CONF_NEW_SESSION,
+     .doc = "The host access table: which policy a client gets. The first row "
+            "that matches decides; the last is for ALL, or `default_policy` "
+            "says what becomes of the rest."},
+    {ENTRIES(rat, rat_count, rat_entry_settings),
+     .table = &rat_entry_table, .max = 50000, .effect = CONF_NEW_SESSION,
+     .doc = "The recipient access table: whose mail is accepted. "
+            "`ann@example.org`, `postmaster@` (in any domain), `example.org`, "
+            "`.example.org`, `ALL`; the most specific that fits decides. "
+            "Without `ALL` everything else is rejected."},
+    {.name = "default_policy",
+     .type = CONF_REF,
+     .offset = AT(default_policy, struct mail_flow_policy *),
+     .target = "mail_flow_policies",
+     .dflt_doc = "`default`",
+     .word = "default",
+     .effect = CONF_NEW_SESSION,
+     .doc = "What clients get for whom no row of `hat` decides."},
+    {STRING(default_domain), .canonical = names_host,
+     .dflt_doc = "such recipients are refused", .effect = CONF_NEW_SESSION,
+     .doc = "Added to recipients without a domain: `RCPT TO:<ann>`."},
+    {.name = "domain_map",
+     .type = CONF_PAIRS,
+     .offset = AT(domain_map, char **),
+     .count_offset = AT(domain_map_count, size_t),
+     .canonical = names_mapping,
+     .max = 10000,
+     .dflt = "{}",
+     .effect = CONF_NEW_SESSION,
+     .doc = "Rewrites the domain of recipients before `rat` is asked: "
+            "`{old.example: example.org, .old.example: example.org}`."},
+    {ENUM(bare_newline, settings_newlines), .dflt = "reject", .effect = CONF_NEW_SESSION,
      .doc = "A line that does not end in CR LF is the way to smuggle a second "
             "message past a server. `reject` refuses the message; `normalize` "
             "mends it, for internal systems that cannot do better."},
@@ -113,6 +149,12 @@ static const struct conf_field rows[] = {
     {U32(max_connections_per_ip), .unit = "connections", .dflt = "1000",
      .min = 1, .max = 1000000, .effect = CONF_NEW_SESSION,
      .doc = "Connections of one client address."},
+    {U32(max_handshakes_per_second), .unit = "TLS handshakes",
+     .dflt = "unlimited", .min = 1, .max = 1000000, .word = "unlimited",
+     .word_value = UINT32_MAX, .effect = CONF_NEW_SESSION,
+     .doc = "Of all clients together; beyond, connections are closed before "
+            "any work is done for them. That of one client is in the "
+            "policy."},
     {U32(max_bad_commands), .unit = "commands", .dflt = "10", .min = 1,
      .max = 1000, .effect = CONF_NEW_SESSION,
      .doc = "After that many commands that are unknown or out of place the "
