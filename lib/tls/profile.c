@@ -29,7 +29,8 @@ static const struct version {
  * without a certificate, none of export strength. */
 #define LIST_NEVER ":!aNULL:!eNULL:!EXPORT:!PSK:!SRP"
 
-static const struct strength {
+/* Not const: the library hands a row on through a plain pointer. */
+static struct strength {
     const char *ciphers;
     int level;    /* of OpenSSL: which digests and ciphers at all */
     int key_bits; /* least security of keys, in bits: RSA of 1024 is worth 80,
@@ -243,7 +244,7 @@ static void
 apply_security(const struct tls_profile *profile, SSL_CTX *ctx)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    const struct strength *strength = &strengths[profile->strength];
+    struct strength *strength = &strengths[profile->strength];
     bool old = profile->versions & (TLS_BIT_TLS10 | TLS_BIT_TLS11);
 
     pthread_once(&once, find_usual_security);
@@ -252,7 +253,7 @@ apply_security(const struct tls_profile *profile, SSL_CTX *ctx)
                                      strength->chain_level);
     SSL_CTX_set_security_callback(ctx,
                                   old ? allow_old_versions : hold_key_floor);
-    SSL_CTX_set0_security_ex_data(ctx, (void *)(uintptr_t)strength);
+    SSL_CTX_set0_security_ex_data(ctx, strength);
 }
 
 static bool

@@ -85,17 +85,19 @@ is_signed(OCSP_BASICRESP *basic, const struct certificate *certificate,
 static bool
 is_about(OCSP_SINGLERESP *single, const struct certificate *certificate)
 {
-    OCSP_CERTID *theirs = /* the library's accessor wants no const */
-        (OCSP_CERTID *)(uintptr_t)OCSP_SINGLERESP_get0_id(single);
+    OCSP_CERTID *theirs = OCSP_CERTID_dup(OCSP_SINGLERESP_get0_id(single));
     ASN1_OBJECT *digest = NULL;
     OCSP_CERTID *ours;
     bool same;
 
+    if (theirs == NULL)
+        abort();
     OCSP_id_get0_info(NULL, &digest, NULL, NULL, theirs);
     ours = OCSP_cert_to_id(EVP_get_digestbyobj(digest), certificate->leaf,
                            sk_X509_value(certificate->chain, 0));
     same = ours != NULL && OCSP_id_cmp(ours, theirs) == 0;
     OCSP_CERTID_free(ours);
+    OCSP_CERTID_free(theirs);
     return same;
 }
 
