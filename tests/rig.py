@@ -111,7 +111,7 @@ class Gateway:
             make_certificate(self.folder)
 
     def configure(self, next_hop=None, extra="", listener="", destination="",
-                  routes=None, log_level="info"):
+                  routes=None, log_level="info", resolver=None):
         """Writes a configuration: relays everything to next_hop."""
         if routes is None:
             host, port = next_hop if next_hop else ("127.0.0.1", 9)
@@ -124,7 +124,8 @@ class Gateway:
             log: {{path: {self.log}, level: {log_level}, format: json}}
             certificates:
               mx: {{chain: {self.folder}/mx.test.pem, key: {self.folder}/mx.test.key}}
-            dns: {{allow_loopback_mx: on}}
+            dns: {{allow_loopback_mx: on, resolvers: {json.dumps(
+                [resolver] if resolver else [])}}}
             listeners:
               Test:
                 type: private
@@ -465,6 +466,8 @@ class ScriptedServer:
                 peer.socket.close() # wrapped by TLS it is not the server's
 
         class Server(socketserver.ThreadingTCPServer):
+            address_family = (socket.AF_INET6 if ":" in self.host
+                              else socket.AF_INET)
             allow_reuse_address = True
             daemon_threads = True
 
@@ -477,9 +480,28 @@ class ScriptedServer:
     def address(self):
         return self.host, self.port
 
+    @property
+    def transactions(self):
+        """Every transaction of every session, in the order of their ends."""
+        return sorted((t for s in list(self.sessions) for t in s.transactions),
+                      key=lambda t: t.ended)
+
     def stop(self):
         self.server.shutdown()
         self.server.server_close()
+
+
+class Transaction:
+    """A message as a scripted server got it."""
+
+    def __init__(self, lines, content, tls):
+        start = max(i for i, l in enumerate(lines)
+                    if l.upper().startswith("MAIL "))
+        self.mail = lines[start]
+        self.rcpts = [l for l in lines[start:] if l.upper().startswith("RCPT ")]
+        self.content = content[:-3].decode(errors="surrogateescape")
+        self.tls = tls
+        self.ended = time.monotonic()
 
 
 class Peer:
@@ -490,6 +512,7 @@ class Peer:
         self.socket.settimeout(30)
         self.buffer = b""
         self.lines = [] # every command line that came
+        self.transactions = [] # those that came to the end of their content
 
     def send(self, text):
         data = text if isinstance(text, bytes) else text.encode()
@@ -555,6 +578,8 @@ class Peer:
             elif verb == "DATA":
                 self.say("354 go")
                 self.last_content = self.content()
+                self.transactions.append(
+                    Transaction(self.lines, self.last_content, secure))
                 final = replies.get("final", "250 2.0.0 ok")
                 if final == "close":
                     return
@@ -564,6 +589,48 @@ class Peer:
                 return
             else:
                 self.say("250 2.0.0 ok")
+
+
+class Resolver(Process):
+    """A recursive name server (unbound) with zones of its own.  Everything
+    below "test" that is not in data does not exist; the zones in broken have
+    a server that never answers, which is SERVFAIL."""
+
+    def __init__(self, folder, data, broken=(), host=None, port=5353):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.host, self.port = host or loopback(), port
+        conf = self.folder / "unbound.conf"
+        text = textwrap.dedent(f"""\
+            server:
+              interface: {self.host}@{port}
+              access-control: 127.0.0.0/8 allow
+              do-daemonize: no
+              username: ""
+              chroot: ""
+              directory: "{self.folder}"
+              pidfile: ""
+              use-syslog: no
+              do-not-query-localhost: no
+              module-config: "iterator"
+              local-zone: "test." static
+            """)
+        for zone in broken:
+            text += f'  local-zone: "{zone}." transparent\n'
+        for line in data:
+            text += f"  local-data: '{line}'\n"
+        for zone in broken:
+            text += (f"forward-zone:\n  name: \"{zone}.\"\n"
+                     f"  forward-addr: {self.host}@9\n")
+        conf.write_text(text + "remote-control:\n  control-enable: no\n")
+        super().__init__(["/usr/sbin/unbound", "-d", "-c", str(conf)],
+                         self.folder / "unbound.log")
+        wait_for(lambda: port_open(self.host, port), 10, "unbound")
+
+    @property
+    def address(self):
+        """As the configuration of a gateway wants it."""
+        return f"{self.host}@{self.port}"
 
 
 def server_context(folder, name="mx.test", **options):
