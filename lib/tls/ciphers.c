@@ -349,10 +349,8 @@ check_element(struct sv element, const struct tls_cipher_list *whole,
         return false;
     }
     if (!element_is_known(text)) {
-        err_set(err,
-                "\"%s\" matches no cipher of %s; \"openssl ciphers -v\" "
-                "lists them",
-                text, OpenSSL_version(OPENSSL_VERSION));
+        err_set(err, "\"%s\" matches no cipher of %s", text,
+                OpenSSL_version(OPENSSL_VERSION));
         return false;
     }
     return refuse_forbidden(text, whole, err);

@@ -1,6 +1,7 @@
 /* TLS profiles against the library of this machine: better a refusal at
  * check than a listener that fails every handshake. */
 #include "settings/tables.h"
+#include "tls/ciphers.h"
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -68,22 +69,16 @@ check_versions(const struct probe *probe)
 }
 
 /* OpenSSL takes a list when one element is known and drops the others
- * silently, so each is tried alone.  Those that only remove or sort start with
- * a sign and match nothing by themselves. */
+ * silently; tls_ciphers_check() tries each alone. */
 static bool
-check_cipher(const struct probe *probe, struct sv element)
+check_elements(const struct probe *probe)
 {
-    char text[128];
+    struct err why;
 
-    if (element.n == 0 || !char_is_alpha(element.p[0]))
+    if (tls_ciphers_check(probe->profile->ciphers, &why))
         return true;
-    if (!sv_to_cstr(element, text, sizeof text))
-        return refuse(probe, probe->rows->ciphers, "element",
-                      "is too long for");
-    if (SSL_CTX_set_cipher_list(probe->context, text) == 1 ||
-        SSL_CTX_set_ciphersuites(probe->context, text) == 1)
-        return true;
-    return refuse(probe, probe->rows->ciphers, text, "matches no cipher of");
+    return conf_refuse(probe->doc, probe->rows->table, probe->rows->object,
+                       probe->rows->ciphers, probe->err, "%s", why.text);
 }
 
 static bool
@@ -96,11 +91,11 @@ check_ciphers(const struct probe *probe)
 
     if (rest.n == 0)
         return true;
+    if (!check_elements(probe))
+        return false;
     for (size_t i = 0; i <= rest.n; i++) {
         if (i < rest.n && strchr(":, ;", rest.p[i]) == NULL)
             continue;
-        if (!check_cipher(probe, sv_slice(rest, start, i - start)))
-            return false;
         only13 &=
             i == start || sv_starts_nocase(sv_from(rest, start), SV("TLS_"));
         start = i + 1;
