@@ -67,6 +67,7 @@ client_make(struct loop *loop, const struct client_plan *plan,
                    LOG_STR("host", client->host), LOG_STR("ip", client->ip)}};
     client->started = loop_now(loop);
     client->deadline = client->started + plan->timeouts.session;
+    client->limit = client->deadline;
     mail_reply_init(&client->reply);
     return client;
 }
@@ -123,7 +124,7 @@ client_enter(struct client *client, enum client_state state)
     uint64_t now = loop_now(client->loop), limit, left;
 
     memcpy(&limit, limits + states[state].limit, sizeof limit);
-    left = client->deadline > now ? client->deadline - now : 1;
+    left = client->limit > now ? client->limit - now : 1;
     client->state = state;
     conn_set_timeout(client->conn, limit < left ? limit : left);
 }
@@ -159,11 +160,17 @@ log_end(const struct client *client, const char *reason)
               LOG_STR("reason", reason));
 }
 
+bool
+client_is_old(const struct client *client)
+{
+    return client->kept || client->messages > 0;
+}
+
 struct client_loss
 client_loss_of(const struct client *client, enum tls_stage stage,
                const char *reason)
 {
-    struct client_loss loss = {.reused = client->messages > 0};
+    struct client_loss loss = {.reused = client_is_old(client)};
 
     tls_failure_set(&loss.failure, stage, "%s", reason);
     return loss;
@@ -274,7 +281,7 @@ client_lose_with(struct client *client, const struct client_loss *loss)
 void
 client_lose(struct client *client, enum tls_stage stage, const char *fmt, ...)
 {
-    struct client_loss loss = {.reused = client->messages > 0};
+    struct client_loss loss = {.reused = client_is_old(client)};
     char reason[sizeof loss.failure.reason];
     va_list args;
 
@@ -576,6 +583,7 @@ client_usable(const struct client *client)
 void
 client_keep(struct client *client, uint64_t ms)
 {
+    client->kept = true;
     conn_set_timeout(client->conn, ms);
 }
 

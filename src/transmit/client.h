@@ -27,7 +27,7 @@ struct client_loss {
     bool clear_next; /* … and the fallback allows clear text to this server on
                       * the next connection */
     bool idle;       /* nothing came within client_keep(): still open */
-    bool reused;     /* the connection had carried messages before */
+    bool reused;     /* it had carried messages, or was kept, before */
     struct parcel *unsent; /* was given to client_send(), but the server had
                             * not answered a word about it; NULL: none */
 };

@@ -142,7 +142,12 @@ on_ehlo(struct client *client)
         client_flush(client);
         return;
     }
-    client_lose_by_reply(client, STAGE_EHLO);
+    /* Without EHLO no STARTTLS: where TLS is needed that is a failure of TLS,
+     * for which mail waits, and no refusal of the mail. */
+    if (client->reply.code / 100 == 5 && !conn_is_tls(client->conn))
+        go_without_tls(client, STAGE_NOT_OFFERED, "the server refuses EHLO");
+    else
+        client_lose_by_reply(client, STAGE_EHLO);
 }
 
 /* Bytes behind the 220 came in clear text and would be taken for replies of

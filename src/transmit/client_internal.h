@@ -64,6 +64,7 @@ struct client_transaction {
     bool chunked;   /* BDAT */
     bool data_told; /* DATA, or BDAT with all content, is written */
     bool empty;     /* DATA only got its end: nobody wants the message */
+    bool over;      /* refused before its end: back when the fetch is over */
     uint64_t length, offset; /* of the content */
     struct sv refusal;       /* the last one's text, in the parcel's arena */
     struct content_encoder encoder;
@@ -82,10 +83,13 @@ struct client {
     unsigned extensions; /* enum client_extension */
     uint64_t size_limit; /* SIZE of the server; 0: not said */
     enum tls_verify verify;
-    uint64_t started, deadline; /* ms on the loop's clock */
+    /* ms on the loop's clock.  No message begins after deadline; one that began
+     * before, or the preparation, may take until limit. */
+    uint64_t started, deadline, limit;
     uint32_t messages;
     bool broken;     /* to be closed once the parcel is back */
     bool needs_rset; /* a transaction of the server may still be open */
+    bool kept;       /* it was: the server may have tired of it */
     bool lost;       /* on_lost was called */
     int busy;        /* depth of callbacks into the client */
     bool doomed;     /* free when the last of them returns */
@@ -118,6 +122,9 @@ void client_lose(struct client *client, enum tls_stage stage, const char *fmt,
                  ...) PRINTF_LIKE(3, 4);
 void client_lose_by_reply(struct client *client, enum tls_stage stage);
 void client_lose_with(struct client *client, const struct client_loss *loss);
+/* It carried messages or was kept: that the server ends it says nothing about
+ * the message that comes next. */
+bool client_is_old(const struct client *client);
 struct client_loss client_loss_of(const struct client *client,
                                   enum tls_stage stage, const char *reason);
 

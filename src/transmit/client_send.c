@@ -238,9 +238,15 @@ client_pump(struct client *client)
         client_enter(client, CLIENT_CONTENT); /* the limit begins anew */
 }
 
+static void finish(struct client *client);
+
 void
 client_take_fetched(struct client *client, ssize_t got, const struct err *err)
 {
+    if (client->tx.over) {
+        finish(client);
+        return;
+    }
     if (got <= 0) {
         lose_content(client, got, err);
         return;
@@ -333,6 +339,7 @@ void
 client_send(struct client *client, struct parcel *parcel)
 {
     assert(client_usable(client) && client->tx.parcel == NULL);
+    client->limit = loop_now(client->loop) + client->plan.timeouts.session;
     set_transaction(client, parcel);
     assert(client->tx.count > 0);
     if (client->needs_rset) {
@@ -444,6 +451,11 @@ on_mail(struct client *client)
     struct client_transaction *tx = &client->tx;
     bool pipelined = tx->told > 0;
 
+    if (client->reply.code == 421 && client_is_old(client)) {
+        /* It says that it closes, not what it thinks of the message. */
+        client_lose_by_reply(client, STAGE_IO);
+        return;
+    }
     tx->any_reply = true;
     if (is_refusal(client)) {
         refuse_rest(client);
@@ -570,7 +582,8 @@ on_done(struct client *client)
 }
 
 /* A reply while the content is still under way can only be a refusal; nothing
- * can follow on this connection. */
+ * can follow on this connection.  A fetch that is running reads from the
+ * parcel's content, so the parcel goes back when it is over. */
 static void
 on_early(struct client *client)
 {
@@ -580,7 +593,9 @@ on_early(struct client *client)
     }
     client->broken = true;
     refuse_rest(client);
-    finish(client);
+    client->tx.over = true;
+    if (!client->fetching)
+        finish(client);
 }
 
 void

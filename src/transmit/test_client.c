@@ -183,11 +183,23 @@ static const struct row {
     {"closed between messages: the next is unsent, on an old connection",
      PLAIN MAIL "S 250 ok\n" RCPT "S 550 no\nC RSET\nE\n",
      "ready;sent failed 550 5.0.0 smtp;lost io unsent reused;", .parcels = 2},
+    {"421 to the next MAIL: an old connection is over, the message unsent",
+     PIPE MAIL RCPT "C DATA\nS 250 ok\nS 250 ok\nS 354 go\n" BODY
+                    "S 250 taken\n" MAIL RCPT "C DATA\n"
+                    "S 421 4.4.2 idle for too long\n",
+     "ready;sent relayed 250 2.0.0 none;lost io unsent reused code 421;",
+     .parcels = 2},
+    {"421 to the first MAIL is an answer about the message",
+     PLAIN MAIL "S 421 4.7.0 later\n",
+     "ready;sent deferred 421 4.7.0 smtp;lost none;", .parcels = 2},
     {"HELO where EHLO is refused",
      HELLO "S 502 5.5.1 what\nC HELO gw.test\nS 250 mx.test\n" MAIL, "ready;",
      .parcels = 1},
-    {"HELO does not do where TLS is needed", HELLO "S 502 5.5.1 what\nC QUIT\n",
-     "lost ehlo code 502;", .floor = FLOOR_ENCRYPTED},
+    {"HELO does not do where TLS is needed: no TLS, not a refusal of the mail",
+     HELLO "S 502 5.5.1 what\nC QUIT\n", "lost starttls-not-offered tls;",
+     .floor = FLOOR_ENCRYPTED},
+    {"put off at EHLO", HELLO "S 451 4.3.0 later\nC QUIT\n",
+     "lost ehlo code 451;", .floor = FLOOR_ENCRYPTED},
     {"4xx greeting", "S 421 4.3.2 busy\nC QUIT\n", "lost greeting code 421;",
      .parcels = 1},
     {"5xx greeting", "S 554 go away\nC QUIT\n", "lost greeting code 554;",
@@ -324,6 +336,7 @@ on_sent(void *owner, struct parcel *parcel)
     struct stage *t = owner;
     char outcome[256];
 
+    assert_false(t->client->fetching); /* it writes into the parcel */
     fake_parcel_outcome(parcel, outcome, sizeof outcome);
     buf_printf(&t->events, "sent %s %s;", outcome,
                tls_stage_name(parcel->facts.stage));
@@ -578,6 +591,81 @@ test_free_while_fetching(void **state)
     tear_down(&t);
 }
 
+/* The server refuses while the next piece is being fetched: the parcel may not
+ * go back before the fetch, which writes into it, is over. */
+static void
+test_refused_while_fetching(void **state)
+{
+    static const struct row row = {.name = "refused",
+                                   .mail = {.sender = "a@x.test",
+                                            .to = {"b@y.test"},
+                                            .content = "x\r\n",
+                                            .blocked = true}};
+    struct stage t;
+
+    (void)state;
+    set_up(&t, &row);
+    conn_fake_receive(t.conn, SV("220 x\r\n"));
+    conn_fake_receive(t.conn, SV("250-x\r\n250 CHUNKING\r\n"));
+    conn_fake_receive(t.conn, SV("250 ok\r\n"));
+    t.client->tx.accepted = 1;
+    t.client->tx.chunked = true;
+    client_enter(t.client, CLIENT_CONTENT);
+    client_pump(t.client);
+    assert_true(t.client->fetching);
+    conn_fake_receive(t.conn, SV("552 5.3.4 big\r\n"));
+    loop_advance(t.loop, 0);
+    assert_string_equal(buf_cstr(&t.events),
+                        "ready;sent failed 552 5.3.4 smtp;lost none;");
+    tear_down(&t);
+}
+
+/* A message begun when the connection's time is nearly over has the time that
+ * RFC 5321 gives each step, not what is left of the connection's. */
+static void
+test_late_message(void **state)
+{
+    static const struct row row = {.name = "late"};
+    struct stage t;
+
+    (void)state;
+    set_up(&t, &row);
+    t.sent = 1;
+    conn_fake_receive(t.conn, SV("220 x\r\n"));
+    conn_fake_receive(t.conn, SV("250 x\r\n"));
+    client_keep(t.client, 3600000);
+    loop_advance(t.loop, 3600000 - 1000);
+    t.sent = 0;
+    send_next(&t);
+    loop_advance(t.loop, 2000);
+    assert_string_equal(buf_cstr(&t.events), "ready;");
+    conn_fake_receive(t.conn, SV("250 ok\r\n"));
+    conn_fake_receive(t.conn, SV("550 no\r\n"));
+    assert_string_equal(buf_cstr(&t.events),
+                        "ready;sent failed 550 5.0.0 smtp;lost none;");
+    tear_down(&t);
+}
+
+/* Kept without having carried anything, and closed by the server meanwhile. */
+static void
+test_kept_unused(void **state)
+{
+    static const struct row row = {.name = "kept"};
+    struct stage t;
+
+    (void)state;
+    set_up(&t, &row);
+    t.sent = 1;
+    conn_fake_receive(t.conn, SV("220 x\r\n"));
+    conn_fake_receive(t.conn, SV("250 x\r\n"));
+    client_keep(t.client, 5000);
+    t.sent = 0;
+    send_next(&t);
+    conn_fake_eof(t.conn);
+    assert_string_equal(buf_cstr(&t.events), "ready;lost io unsent reused;");
+    tear_down(&t);
+}
+
 static void
 test_keep_and_quit(void **state)
 {
@@ -622,6 +710,9 @@ main(void)
         cmocka_unit_test(test_floods),
         cmocka_unit_test(test_large),
         cmocka_unit_test(test_free_while_fetching),
+        cmocka_unit_test(test_refused_while_fetching),
+        cmocka_unit_test(test_late_message),
+        cmocka_unit_test(test_kept_unused),
         cmocka_unit_test(test_keep_and_quit),
     };
 
