@@ -115,6 +115,18 @@ on_pause(struct timer *timer)
     end_session(CONTAINER_OF(timer, struct session, pause));
 }
 
+/* New settings are in force: what this session decided may no longer hold. */
+static bool
+is_outdated(struct session *s)
+{
+    bool outdated;
+
+    pthread_mutex_lock(&s->delivery->lock);
+    outdated = s->revision != s->delivery->current;
+    pthread_mutex_unlock(&s->delivery->lock);
+    return outdated;
+}
+
 /* --- Parcels ------------------------------------------------------------ */
 
 static void
@@ -150,6 +162,10 @@ fail_destination(struct session *s)
     if (s->parcel != NULL)
         queue_untake(s->delivery->queue, s->parcel);
     s->parcel = NULL;
+    if (is_outdated(s)) {
+        end_session(s); /* the next one goes by the new settings */
+        return;
+    }
     if (others_are_connected(s)) {
         /* The server is there, it only has enough of us. */
         timer_arm(&s->pause, s->delivery->pause_ms);
@@ -430,6 +446,10 @@ next_parcel(struct session *s)
 {
     struct parcel *parcel;
 
+    if (is_outdated(s)) {
+        end_session(s);
+        return;
+    }
     if (s->detour && s->parcel == NULL)
         end_detour(s);
     do {

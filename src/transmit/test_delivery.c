@@ -761,6 +761,55 @@ test_reload(void **state)
     tear_down(&t);
 }
 
+struct reloading {
+    struct stage *stage;
+    struct settings *next; /* NULL: committed */
+};
+
+static void
+commit_at_first(void *arg)
+{
+    struct reloading *r = arg;
+    struct err err;
+
+    if (r->next != NULL) {
+        assert_true(delivery_prepare(r->stage->delivery, r->next, &err));
+        delivery_commit(r->stage->delivery);
+        settings_unref(r->next);
+        r->next = NULL;
+    }
+    on_change(r->stage);
+}
+
+/* A session at work does not take another message under the old policy. */
+static void
+test_reload_at_work(void **state)
+{
+    static const struct behaviour up = {.ehlo = ALL,
+                                        .starttls = "220 go",
+                                        .certificate = "good"},
+                                  down = {.down = true};
+    struct reloading reloading;
+    struct stage t;
+
+    (void)state;
+    set_up(&t, &up, &down, "{tls: no}");
+    reloading = (struct reloading){&t, make_settings(&t, "{tls: required}")};
+    t.queue.on_change = commit_at_first;
+    t.queue.arg = &reloading;
+    add_mail(&t, false);
+    add_mail(&t, false);
+    run_session(&t);
+    run_session(&t);
+    assert_string_equal(
+        buf_cstr(&t.queue.events),
+        DONE("delivered 250 2.0.0", "none", "a.test", "",
+             "none") "ended worked\n" DONE("delivered 250 2.0.0", "none",
+                                           "a.test", "TLSv1.3",
+                                           "ok") "ended worked\n");
+    tear_down(&t);
+}
+
 static void
 turn_loop(struct stage *t, unsigned ms)
 {
@@ -964,9 +1013,13 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reload),       cmocka_unit_test(test_kept_ends),
-        cmocka_unit_test(test_one_too_many), cmocka_unit_test(test_status),
-        cmocka_unit_test(test_free_at_work), cmocka_unit_test(test_many_loops),
+        cmocka_unit_test(test_reload),
+        cmocka_unit_test(test_reload_at_work),
+        cmocka_unit_test(test_kept_ends),
+        cmocka_unit_test(test_one_too_many),
+        cmocka_unit_test(test_status),
+        cmocka_unit_test(test_free_at_work),
+        cmocka_unit_test(test_many_loops),
     };
     int failed;
     struct err err;
