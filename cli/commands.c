@@ -61,6 +61,15 @@ const struct cli_command cli_commands[] = {
      "On loopback and unprivileged ports.", run_config_default, false},
     {"config manual", "", "Prints the reference of all settings (Markdown).",
      NULL, run_config_manual, false},
+    {"import", "[--fragment] [--output FILE] FILE",
+     "Takes TLS settings of MailMarshal or AsyncOS over.",
+     "FILE is a registry export (.reg), a list of advanced settings "
+     "(`Name,Type,Value` or `Name = Value`) or what sslconfig prints; `-` is "
+     "the standard input. For every line it is said what became of it. The "
+     "result is the configuration with the settings added, for you to look at; "
+     "with `--fragment` the settings alone. Nothing is changed; if anything is "
+     "refused, nothing is written.",
+     run_import, false},
     {"cert list", "[--json]", "Lists the certificates of the configuration.",
      "With validity, days left, names, issuer, key, SHA-256, and the listeners "
      "and destinations that use each. Status 1 when one is unusable.",

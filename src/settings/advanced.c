@@ -152,14 +152,18 @@ refuse_name(struct sv name, struct err *err)
 }
 
 bool
+advanced_is_supported(struct sv name)
+{
+    return find_row(split_name(name, true).setting, true) != NULL;
+}
+
+bool
 advanced_is_known(struct sv name)
 {
-    struct split s = split_name(name, true);
-
     for (size_t i = 0; i < COUNT_OF(unsupported); i++)
         if (sv_is_nocase(name, unsupported[i]))
             return true;
-    return find_row(s.setting, true) != NULL;
+    return advanced_is_supported(name);
 }
 
 /* Values */

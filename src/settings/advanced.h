@@ -38,6 +38,7 @@ MUST_USE bool advanced_find(struct arena *arena, struct sv name,
 const char *advanced_type_name(enum advanced_type type);
 /* True when the name is one that the products have, supported here or not. */
 bool advanced_is_known(struct sv name);
+bool advanced_is_supported(struct sv name);
 
 /* About the section, for the reference. */
 #define ADVANCED_DOC                                                           \

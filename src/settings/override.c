@@ -141,6 +141,15 @@ make_inbound(const struct maker *m)
         listener->tls_profile = settings->inbound_profile;
         note_of(m, &listener_table, listener, buf_cstr(&where), &note);
     }
+    for (size_t i = 0; ok && i < settings->mail_flow_policy_count; i++) {
+        struct mail_flow_policy *policy = &settings->mail_flow_policies[i];
+
+        if (buf_length(&note) == 0 ||
+            policy->tls_profile != &settings->tls_profiles[0])
+            continue;
+        policy->tls_profile = settings->inbound_profile;
+        note_of(m, &mail_flow_policy_table, policy, buf_cstr(&where), &note);
+    }
     buf_fini(&note);
     buf_fini(&where);
     return ok;

@@ -283,3 +283,10 @@ settings_policy_print(const struct settings *settings,
         buf_printf(out, "  # %s\n", origin_text(policy, i, room, sizeof room));
     }
 }
+
+unsigned
+settings_line(const struct settings *settings, const struct conf_table *table,
+              const void *object, const char *name, const char **path)
+{
+    return conf_line(settings->private->doc, table, object, name, path);
+}

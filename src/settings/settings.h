@@ -372,4 +372,10 @@ extern const char settings_default_yaml[];
 void settings_print(const struct settings *settings, bool effective,
                     struct buf *out);
 void settings_manual(struct buf *out);
+/* Where a field of a struct inside settings stands: its line, 0 for nowhere;
+ * see conf_line(). */
+struct conf_table;
+unsigned settings_line(const struct settings *settings,
+                       const struct conf_table *table, const void *object,
+                       const char *name, const char **path);
 #endif

@@ -1,7 +1,7 @@
 /* The root of the tree.  References point upwards: what others name stands
  * above them. */
-#include "settings/advanced.h"
 #include "settings/tables.h"
+#include "settings/advanced.h"
 
 #define STRUCT struct settings
 static const struct conf_field rows[] = {
