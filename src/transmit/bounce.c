@@ -222,22 +222,39 @@ bounce_run(struct pool_work *work)
 
 /* --- On the main loop ----------------------------------------------------- */
 
-/* What could not be told must not be final: the message is kept for the
- * administrator.  A delay that cannot be told is only logged. */
+static bool
+got_through(const struct settlement *s)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (s->results[i].outcome != OUTCOME_RELAYED)
+            return false;
+    return true;
+}
+
+/* A failure that could not be told must not be final: the message is kept for
+ * the administrator.  A delay or a success that cannot be told is only logged:
+ * kept, what got through would be sent a second time. */
 static void
 keep_unreadable(struct queue *queue, struct settlement *s)
 {
     log_event(NULL, LOG_ERROR, "queue.unreadable",
               LOG_SV("queue", s->attempt.queue_id),
               LOG_STR("error", s->err.text));
-    if (s->kind == SETTLE_WARN)
+    if (s->kind == SETTLE_WARN) {
+        settlement_free(s);
         return;
+    }
+    if (got_through(s)) {
+        settle_finish(s);
+        return;
+    }
     message_hold(queue, s->message);
     for (size_t i = 0; i < s->count; i++)
         schedule_enter(queue, s->handles[i], RCPT_HELD, clock_mono_ms());
     queue_record_action(queue, s->message, ACTION_HOLD, "queue", s->call,
                         s->answer);
     s->answer = NULL;
+    settlement_free(s);
 }
 
 static void
@@ -275,7 +292,6 @@ bounce_done(struct pool_work *work)
         list_push_back(&queue->bounces, &s->link);
     } else if (s->unreadable) {
         keep_unreadable(queue, s);
-        settlement_free(s);
     } else if (s->kind == SETTLE_WARN) {
         if (queue_find_id(queue, s->attempt.id) == s->message)
             queue_record_action(queue, s->message, ACTION_WARNED, "queue", NULL,

@@ -249,22 +249,6 @@ decode_reasons(struct decoder *d)
     }
 }
 
-/* What was late while we were down is ready at once; the bounds on sessions
- * see to it that it does not go out all together.  A clock that was set back
- * does not make mail wait for longer than a retry may. */
-static uint64_t
-when_again(const struct decoder *d, const struct rcpt *rcpt, int64_t next_ms)
-{
-    const struct destination_queue *to = destination_of(d->queue, rcpt);
-    uint64_t most = to->control->bounce_profile->max_retry;
-    uint64_t wait;
-
-    if (next_ms <= d->wall_ms)
-        return d->now;
-    wait = (uint64_t)next_ms - (uint64_t)d->wall_ms;
-    return d->now + (wait < 2 * most ? wait : 2 * most);
-}
-
 static void
 decode_rcpt(struct decoder *d, uint32_t message)
 {
@@ -278,7 +262,9 @@ decode_rcpt(struct decoder *d, uint32_t message)
     enum rcpt_state state = RCPT_READY;
     uint32_t number;
     struct rcpt *rcpt;
-    uint64_t when;
+    /* What was late while we were down is ready at once; the bounds on sessions
+     * see to it that it does not go out all together. */
+    uint64_t when = d->now;
 
     if (d->bad || domain >= d->domain_count || reason > d->reason_count) {
         d->bad = true;
@@ -293,7 +279,8 @@ decode_rcpt(struct decoder *d, uint32_t message)
         reason_hold(&d->queue->reasons, d->reasons[reason - 1]);
         rcpt_set_reason(d->queue, rcpt, d->reasons[reason - 1]);
     }
-    when = when_again(d, rcpt, next_ms);
+    if (next_ms > d->wall_ms)
+        when = tail_when(d->queue, rcpt, d->now, next_ms - d->wall_ms);
     if (queue_message(d->queue, message)->flags & MESSAGE_HELD)
         state = RCPT_HELD;
     else if (when > d->now)

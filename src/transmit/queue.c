@@ -208,6 +208,8 @@ ask_for_sessions(struct queue *queue)
         queue_kick(queue);
 }
 
+/* A sweep that cannot go on, for notifications cannot be stored, is not waited
+ * for: its mail is tried again after the next start. */
 static bool
 is_idle(struct queue *queue)
 {
@@ -217,7 +219,8 @@ is_idle(struct queue *queue)
     idle = queue->records == 0 && list_empty(&queue->done);
     pthread_mutex_unlock(&queue->done_lock);
     return idle && queue->parcels == 0 && queue->works_running == 0 &&
-           list_empty(&queue->works) && list_empty(&queue->failing);
+           list_empty(&queue->works) &&
+           (list_empty(&queue->failing) || queue_record_crowded(queue));
 }
 
 static void
@@ -256,7 +259,8 @@ take_turn(struct queue *queue)
     next = schedule_next(queue, clock_mono_ms());
     if (next > keep_next(queue))
         next = keep_next(queue);
-    if ((!list_empty(&queue->again) || !list_empty(&queue->bounces)) &&
+    if ((!list_empty(&queue->again) || !list_empty(&queue->bounces) ||
+         queue->tail_again_at != 0) &&
         next > 1000)
         next = 1000;
     pthread_mutex_unlock(&queue->lock);

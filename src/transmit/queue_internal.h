@@ -201,7 +201,8 @@ enum {
     QUEUE_SESSIONS_UNPROVEN = 5, /* until a destination has answered once */
     QUEUE_BATCH = 8,             /* ready recipients per session */
     QUEUE_TURN = 50,             /* parcels, while others wait for a session */
-    QUEUE_UNWRITTEN_MAX = 256,   /* records on their way to the ledger */
+    QUEUE_UNWRITTEN_MAX = 256,   /* final ones on their way to the ledger */
+    QUEUE_RECORDS_MAX = 2048,    /* … and all together */
     QUEUE_OLD_READY_MS = 1000,   /* then one more session */
     QUEUE_IDLE_DESTINATION_MS = 300000,
 };
@@ -244,6 +245,7 @@ struct queue {
     pthread_cond_t done_cond;
     struct list done;  /* done_lock */
     size_t records;    /* done_lock: appended, not yet back */
+    size_t finals;     /* done_lock: … of them with a final outcome */
     struct list again; /* could not be written; tried at again_at */
     uint64_t again_at;
     bool ledger_failing;
@@ -259,6 +261,7 @@ struct queue {
     struct spool_reader *intake;
     struct spool_watcher *watcher;
     atomic_bool tail_wanted;
+    uint64_t tail_again_at; /* reading failed: not before; 0: it works */
     uint64_t intake_next;
     struct map *gone; /* during a replay: ids that are final */
 
@@ -464,6 +467,9 @@ struct queue_record *queue_record_new(struct queue *queue,
 /* More records are on their way than may be lost by a crash. Takes done_lock.
  */
 bool queue_record_lagging(struct queue *queue);
+/* A sweep must wait: the ledger or the notifications lag behind it.  Earlier
+ * than the former, so that it keeps nobody else from working. */
+bool queue_record_crowded(struct queue *queue);
 void queue_record_append(
     struct queue_record *record); /* owned by the queue from here */
 void queue_record_action(struct queue *queue, uint32_t message,
@@ -490,6 +496,10 @@ void pool_finish(struct queue *queue); /* unlocked; at close: none is left */
 /* --- tail.c --------------------------------------------------------------- */
 
 MUST_USE bool tail_open(struct queue *queue, struct err *err);
+/* Monotonic ms of a next try after so long a wait by the wall clock: a clock
+ * that was set back does not make mail wait for longer than a retry may. */
+uint64_t tail_when(const struct queue *queue, const struct rcpt *rcpt,
+                   uint64_t now, int64_t wait_ms);
 /* Unlocked, main loop: a slice of what is new. */
 void tail_read(struct queue *queue);
 void tail_close(struct queue *queue);

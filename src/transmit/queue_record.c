@@ -6,7 +6,11 @@
 #include "transmit/queue_internal.h"
 #include <time.h>
 
-enum { AGAIN_MS = 1000, WAIT_S = 5 };
+enum {
+    AGAIN_MS = 1000,
+    WAIT_S = 5,
+    SWEEP_BOUNCES_MAX = 256, /* some KB each while they wait */
+};
 
 struct queue_record *
 queue_record_new(struct queue *queue, enum spool_record_type type,
@@ -36,6 +40,7 @@ on_durable(void *arg, struct spool_place place, const struct err *error)
     struct queue *queue = record->queue;
 
     pthread_mutex_lock(&queue->done_lock);
+    queue->finals -= record->finished_count > 0;
     record->place = place;
     record->failed = error != NULL;
     list_push_back(&queue->done, &record->link);
@@ -53,6 +58,7 @@ queue_record_append(struct queue_record *record)
 
     pthread_mutex_lock(&queue->done_lock);
     queue->records++;
+    queue->finals += record->finished_count > 0;
     pthread_mutex_unlock(&queue->done_lock);
     queue->changes++;
     spool_ledger_append(queue->spool, record->type, buf_view(&record->payload),
@@ -65,9 +71,22 @@ queue_record_lagging(struct queue *queue)
     bool lagging;
 
     pthread_mutex_lock(&queue->done_lock);
-    lagging = queue->records > QUEUE_UNWRITTEN_MAX;
+    lagging = queue->finals > QUEUE_UNWRITTEN_MAX ||
+              queue->records > QUEUE_RECORDS_MAX;
     pthread_mutex_unlock(&queue->done_lock);
     return lagging;
+}
+
+bool
+queue_record_crowded(struct queue *queue)
+{
+    bool crowded;
+
+    pthread_mutex_lock(&queue->done_lock);
+    crowded = queue->finals > QUEUE_UNWRITTEN_MAX / 2 ||
+              queue->records > QUEUE_RECORDS_MAX / 2;
+    pthread_mutex_unlock(&queue->done_lock);
+    return crowded || queue->bounces.length > SWEEP_BOUNCES_MAX;
 }
 
 void

@@ -474,6 +474,7 @@ sweep_message(struct queue *queue, struct sweep *sweep)
                                          .notify = true});
 }
 
+/* What it waits for makes a new turn of the loop when it is there. */
 bool
 sweep_slice(struct queue *queue)
 {
@@ -481,7 +482,7 @@ sweep_slice(struct queue *queue)
         struct link *link = list_first(&queue->failing);
         struct sweep *sweep;
 
-        if (link == NULL)
+        if (link == NULL || queue_record_crowded(queue))
             return false;
         sweep = CONTAINER_OF(link, struct sweep, link);
         if (sweep->first == 0)

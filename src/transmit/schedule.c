@@ -16,10 +16,11 @@
  * after a failure of the destination as a whole, until that one worked.  This
  * also bounds what a start with a full queue does to the network.
  *
- * While more than QUEUE_UNWRITTEN_MAX records wait for the ledger's disk nobody
- * gets anything: what was delivered and is not yet written down would be
- * delivered again after a crash, so this bounds how much that can be, and the
- * memory for it while the disk fails.
+ * While more than QUEUE_UNWRITTEN_MAX final records wait for the ledger's disk
+ * nobody gets anything: what was delivered and is not yet written down would be
+ * delivered again after a crash, so this bounds how much that can be.  The
+ * records of deferrals cost only memory while the disk fails: for them there is
+ * QUEUE_RECORDS_MAX.
  *
  * Back-off of a destination is apart from that of its messages: while it rests,
  * whatever becomes ready stays in its list, unserved.
@@ -30,6 +31,8 @@
  * sessions. */
 #include "base/random.h"
 #include "transmit/queue_internal.h"
+
+enum { DUE_SLICE = 20000 }; /* recipients; a few ms */
 
 uint64_t
 schedule_backoff(uint64_t first, uint64_t max, uint32_t attempts, uint32_t dice)
@@ -331,8 +334,11 @@ schedule_due(struct queue *queue, uint64_t now)
 
     while (heap_first(&queue->resting, &number, &when) && when <= now)
         schedule_wake(queue, destination_at(queue, number));
-    while (heap_first(&queue->waiting, &number, &when) && when <= now)
+    for (int i = 0; i < DUE_SLICE; i++) { /* the rest in the next turn */
+        if (!heap_first(&queue->waiting, &number, &when) || when > now)
+            break;
         schedule_enter(queue, number, RCPT_READY, now);
+    }
     LIST_FOREACH_SAFE (link, next, &queue->busy)
         schedule_consider(queue,
                           CONTAINER_OF(link, struct destination_queue, busy));

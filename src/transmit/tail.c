@@ -79,6 +79,18 @@ find_rcpt(const struct queue *queue, uint32_t message, uint32_t index)
     return r;
 }
 
+uint64_t
+tail_when(const struct queue *queue, const struct rcpt *rcpt, uint64_t now,
+          int64_t wait_ms)
+{
+    const struct destination_queue *to = destination_of(queue, rcpt);
+    uint64_t most = 2 * to->control->bounce_profile->max_retry;
+
+    if (wait_ms <= 0)
+        return now;
+    return now + ((uint64_t)wait_ms < most ? (uint64_t)wait_ms : most);
+}
+
 static void
 replay_deferral(struct queue *queue, uint32_t number,
                 const struct ledger_attempt *attempt,
@@ -87,7 +99,7 @@ replay_deferral(struct queue *queue, uint32_t number,
     struct rcpt *rcpt = queue_rcpt(queue, number);
     int64_t wait_us = attempt->next_retry_us - clock_wall_us();
     uint64_t now = clock_mono_ms();
-    uint64_t when = now;
+    uint64_t when = tail_when(queue, rcpt, now, wait_us / 1000);
     struct reason reason;
 
     if (attempt->attempt < rcpt->attempts)
@@ -97,8 +109,6 @@ replay_deferral(struct queue *queue, uint32_t number,
     rcpt->tried_s = (uint32_t)(attempt->ended_us / 1000000);
     reason_of(attempt, result, &reason);
     rcpt_set_reason(queue, rcpt, reason_intern(&queue->reasons, &reason));
-    if (wait_us > 0)
-        when += (uint64_t)wait_us / 1000;
     if (queue_message(queue, rcpt->message)->flags & MESSAGE_HELD)
         schedule_enter(queue, number, RCPT_HELD, when);
     else
@@ -324,9 +334,10 @@ read_slice(struct queue *queue, struct arena *arena)
         case SPOOL_DAMAGED:
             damaged("intake", &err);
             continue;
-        case SPOOL_FAILED: /* the next record or the timer tries again */
+        case SPOOL_FAILED:
             damaged("intake", &err);
-            return false;
+            queue->tail_again_at = clock_mono_ms() + TAIL_AGAIN_MS;
+            return true;
         }
         if (record.type == SPOOL_MESSAGE)
             replay_message(queue, &record, arena);
@@ -343,13 +354,16 @@ tail_read(struct queue *queue)
 {
     struct arena arena;
 
-    if (queue->intake == NULL || !atomic_exchange(&queue->tail_wanted, false))
+    if (queue->intake == NULL || clock_mono_ms() < queue->tail_again_at ||
+        !atomic_exchange(&queue->tail_wanted, false))
         return;
+    queue->tail_again_at = 0;
     arena_init(&arena, 4096);
     pthread_mutex_lock(&queue->lock);
     if (read_slice(queue, &arena)) {
         queue->tail_wanted = true;
-        queue_kick(queue);
+        if (queue->tail_again_at == 0) /* else the timer tries again */
+            queue_kick(queue);
     }
     pthread_mutex_unlock(&queue->lock);
     arena_fini(&arena);

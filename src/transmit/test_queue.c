@@ -236,6 +236,34 @@ check_destination_failed(void **state)
     finish(&world);
 }
 
+/* However many wait for a destination that failed, only so much of it is on its
+ * way to the ledger at a time, and others are not kept waiting for it. */
+static void
+check_sweep_bounded(void **state)
+{
+    const struct destination_failure failure = {
+        .status = {4, 4, 1}, .failure = {STAGE_CONNECT, "refused"}};
+    struct world world;
+    struct destination *to;
+
+    (void)state;
+    start(&world);
+    world_accept_many(&world, 10000, "dst.example");
+    to = session(&world);
+    queue_destination_failed(world.queue, to, &failure);
+    pthread_mutex_lock(&world.queue->lock);
+    for (int i = 0; i < 100; i++)
+        (void)sweep_slice(world.queue);
+    assert_false(queue_record_lagging(world.queue));
+    pthread_mutex_unlock(&world.queue->lock);
+    queue_session_ended(world.queue, to, false);
+    while ((to = world_session(&world)) != NULL)
+        queue_session_ended(world.queue, to, false);
+    world_settle(&world);
+    expect(&world, 0, 0, 10000, 10000);
+    finish(&world);
+}
+
 static void
 check_destination_final(void **state)
 {
@@ -351,6 +379,7 @@ main(void)
         cmocka_unit_test(check_parcel),
         cmocka_unit_test(check_one_parcel_by_route),
         cmocka_unit_test(check_destination_failed),
+        cmocka_unit_test(check_sweep_bounded),
         cmocka_unit_test(check_destination_final),
         cmocka_unit_test(check_barren),
         cmocka_unit_test(check_drain),

@@ -287,8 +287,34 @@ check(void **state)
     world_fini(&world);
 }
 
+/* The clock was wrong by a year when the attempt was written. */
+static void
+check_clock_set_back(void **state)
+{
+    struct world world;
+    struct queue_stats stats;
+
+    (void)state;
+    world_init(&world, yaml);
+    run_child(&world, deferred);
+    clock_freeze(clock_mono_ms(), clock_wall_s() - 365 * 86400);
+    world_open(&world);
+    queue_stats(world.queue, &stats);
+    assert_int_equal(stats.waiting, 1);
+    world_advance(&world, 25 * 3600 * 1000);
+    queue_stats(world.queue, &stats);
+    assert_int_equal(stats.waiting, 0);
+    world_close(&world);
+    world_fini(&world);
+}
+
 int
 main(void)
 {
-    return RUN_ROWS("restart", check, rows);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(check_clock_set_back),
+    };
+
+    return RUN_ROWS("restart", check, rows) +
+           cmocka_run_group_tests(tests, NULL, NULL);
 }
