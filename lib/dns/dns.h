@@ -76,6 +76,8 @@ void dns_cancel(struct dns_query *query); /* no call comes any more */
 struct net_address;
 MUST_USE bool dns_mx_parse(const struct dns_record *record,
                            uint16_t *preference, char *host /* [256] */);
+MUST_USE bool dns_name_parse(const struct dns_record *record,
+                             char *host /* [256] */); /* PTR, CNAME */
 MUST_USE bool dns_address_parse(const struct dns_record *record,
                                 enum dns_type type,
                                 struct net_address *address);

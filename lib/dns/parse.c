@@ -73,6 +73,13 @@ dns_mx_parse(const struct dns_record *record, uint16_t *preference, char *host)
 }
 
 bool
+dns_name_parse(const struct dns_record *record, char *host)
+{
+    return parse_name((struct sv){(const char *)record->data, record->length},
+                      host);
+}
+
+bool
 dns_address_parse(const struct dns_record *record, enum dns_type type,
                   struct net_address *address)
 {

@@ -1,5 +1,14 @@
 #include "accept/listener.h"
+#include "dns/dns.h"
 #include "tls/context.h"
+
+enum {
+    /* Clients that are counted at a time, for each listener: of connections
+     * more than that many different ones are refused, of the others the one
+     * seen longest ago is forgotten. */
+    CLIENTS_MAX = 65536,
+    HOUR_MS = 3600 * 1000,
+};
 
 struct listener *
 listener_new(const char *name)
@@ -7,7 +16,9 @@ listener_new(const char *name)
     struct listener *listener = mem_alloc(sizeof *listener);
 
     listener->name = mem_strdup(name);
-    pthread_mutex_init(&listener->lock, NULL);
+    listener->clients = rate_gauge_new(CLIENTS_MAX);
+    listener->recipients = rate_window_new(CLIENTS_MAX, HOUR_MS);
+    listener->handshakes = rate_bucket_new(CLIENTS_MAX);
     atomic_store(&listener->references, 1);
     return listener;
 }
@@ -19,45 +30,56 @@ listener_ref(struct listener *listener)
     return listener;
 }
 
-static void
-free_clients(struct map *clients)
-{
-    struct sv key;
-    size_t cursor = 0;
-    void *count;
-
-    while (map_next(clients, &cursor, &key, &count))
-        mem_free(count);
-    map_fini(clients);
-}
-
 void
 listener_unref(struct listener *listener)
 {
     if (listener == NULL || atomic_fetch_sub(&listener->references, 1) > 1)
         return;
-    free_clients(&listener->clients);
-    pthread_mutex_destroy(&listener->lock);
+    rate_gauge_free(listener->clients);
+    rate_window_free(listener->recipients);
+    rate_bucket_free(listener->handshakes);
     mem_free(listener->name);
     mem_free(listener);
 }
 
-/* Tickets of one listener or profile must not be taken by another. */
+/* TLS --------------------------------------------------------------------- */
+
+/* A ticket says that its client has passed what was asked then, so none is
+ * taken where something else is asked (RFC 8446 section 8). */
 static struct sv
-session_id(const struct listener_settings *options, char *text, size_t size)
+session_id(const struct listener_settings *options,
+           const struct mail_flow_policy *policy, char *text, size_t size)
 {
-    snprintf(text, size, "%s/%s/%d", options->name, options->tls_profile->name,
-             (int)options->tls);
+    snprintf(text, size, "%s/%s/%s/%d/%d", options->name, policy->name,
+             policy->tls_profile->name, (int)policy->tls,
+             (int)policy->verify_client);
     return sv_of(text);
 }
 
 static struct tls_context *
-make_context(const struct listener_settings *options, struct err *err)
+make_context(const struct listener_settings *options,
+             const struct mail_flow_policy *policy, struct err *err)
 {
     struct tls_certificate_files *files =
         mem_alloc_array(options->certificate_count, sizeof *files);
-    struct tls_context *tls;
-    char id[256];
+    const struct tls_trust trust = {
+        .system = policy->client_system_authorities,
+        .files = (const char *const *)policy->client_authorities,
+        .file_count = policy->client_authority_count,
+        .crls = (const char *const *)policy->client_revocation_lists,
+        .crl_count = policy->client_revocation_list_count,
+    };
+    char id[512];
+    const struct tls_server_options wanted = {
+        .profile = &policy->tls_profile->profile,
+        .certificates = files,
+        .certificate_count = options->certificate_count,
+        .session_id = session_id(options, policy, id, sizeof id),
+        .request_certificate = policy->verify_client,
+        .client_trust = &trust,
+        .accept_server_eku = policy->accept_server_eku,
+    };
+    struct tls_context *context;
 
     for (size_t i = 0; i < options->certificate_count; i++) {
         const struct certificate_settings *pair = options->certificates[i];
@@ -65,33 +87,48 @@ make_context(const struct listener_settings *options, struct err *err)
         files[i] = (struct tls_certificate_files){
             .name = pair->name, .chain = pair->chain, .key = pair->key};
     }
-    tls = tls_context_new_server(&options->tls_profile->profile, files,
-                                 options->certificate_count,
-                                 session_id(options, id, sizeof id), err);
-    if (tls == NULL)
-        err_wrap(err, "listener %s", options->name);
+    context = tls_context_new_server_options(&wanted, err);
+    if (context == NULL)
+        err_wrap(err, "listener %s, policy %s", options->name, policy->name);
     mem_free(files);
-    return tls;
+    return context;
 }
+
+static bool
+has_tls(const struct listener_settings *options,
+        const struct mail_flow_policy *policy)
+{
+    return policy->tls != RECEIVE_TLS_NO && options->certificate_count > 0 &&
+           (policy->behavior == BEHAVIOR_ACCEPT ||
+            policy->behavior == BEHAVIOR_RELAY);
+}
+
+/* Revisions --------------------------------------------------------------- */
 
 struct listener_revision *
 listener_revision_new(struct listener *listener, struct settings *settings,
-                      const struct listener_settings *options, struct err *err)
+                      const struct listener_settings *options,
+                      struct dns_resolver *resolver, struct err *err)
 {
-    struct listener_revision *revision;
-    struct tls_context *tls = NULL;
+    struct listener_revision *revision = mem_alloc(sizeof *revision);
 
-    if (options->tls != RECEIVE_TLS_NO && options->certificate_count > 0) {
-        tls = make_context(options, err);
-        if (tls == NULL)
-            return NULL;
-    }
-    revision = mem_alloc(sizeof *revision);
     revision->listener = listener_ref(listener);
     revision->settings = settings_ref(settings);
     revision->options = options;
-    revision->tls = tls;
+    revision->resolver = resolver == NULL ? NULL : dns_resolver_ref(resolver);
+    revision->contexts =
+        mem_alloc_array(options->policy_count, sizeof *revision->contexts);
     atomic_store(&revision->references, 1);
+    for (size_t i = 0; i < options->policy_count; i++) {
+        if (!has_tls(options, &options->policies[i]))
+            continue;
+        revision->contexts[i] =
+            make_context(options, &options->policies[i], err);
+        if (revision->contexts[i] == NULL) {
+            listener_revision_unref(revision);
+            return NULL;
+        }
+    }
     return revision;
 }
 
@@ -107,7 +144,11 @@ listener_revision_unref(struct listener_revision *revision)
 {
     if (revision == NULL || atomic_fetch_sub(&revision->references, 1) > 1)
         return;
-    tls_context_unref(revision->tls);
+    for (size_t i = 0; i < revision->options->policy_count; i++)
+        tls_context_unref(revision->contexts[i]);
+    mem_free(revision->contexts);
+    if (revision->resolver != NULL)
+        dns_resolver_unref(revision->resolver);
     settings_unref(revision->settings);
     listener_unref(revision->listener);
     mem_free(revision);
@@ -124,6 +165,20 @@ listener_wants_proxy(const struct listener_revision *revision,
             return true;
     return false;
 }
+
+const struct mail_flow_policy *
+listener_policy(const struct listener_revision *revision,
+                const struct hat_client *client, struct hat_match *match)
+{
+    const struct listener_settings *options = revision->options;
+
+    hat_match(options->hat_table, client, match);
+    /* The last row is for everybody (settings/flow.c). */
+    assert(match->row != HAT_NONE && match->policy < options->policy_count);
+    return &options->policies[match->policy];
+}
+
+/* Limits ------------------------------------------------------------------ */
 
 bool
 listener_admit(struct listener_revision *revision, const char **why)
@@ -147,52 +202,15 @@ listener_dismiss(struct listener_revision *revision)
     atomic_fetch_sub(&revision->listener->counts.open, 1);
 }
 
-static struct sv
-client_key(const struct net_address *client)
-{
-    if (client->sa.sa_family == AF_INET6)
-        return (struct sv){(const char *)&client->in6.sin6_addr, 16};
-    return (struct sv){(const char *)&client->in.sin_addr, 4};
-}
-
-/* One more connection of this client, unless it has limit of them. */
-static bool
-count_up(struct map *clients, struct sv key, uint32_t limit)
-{
-    uint32_t *count = map_get(clients, key);
-
-    if (count != NULL && *count >= limit)
-        return false;
-    if (count == NULL) {
-        count = mem_alloc(sizeof *count);
-        map_put(clients, key, count);
-    }
-    ++*count;
-    return true;
-}
-
-static void
-count_down(struct map *clients, struct sv key)
-{
-    uint32_t *count = map_get(clients, key);
-
-    assert(count != NULL && *count > 0);
-    if (--*count == 0)
-        mem_free(map_remove(clients, key));
-}
-
 bool
 listener_admit_client(struct listener_revision *revision,
-                      const struct net_address *client, const char **why)
+                      const struct net_address *client,
+                      const struct mail_flow_policy *policy, const char **why)
 {
     struct listener *listener = revision->listener;
-    bool ok;
 
-    pthread_mutex_lock(&listener->lock);
-    ok = count_up(&listener->clients, client_key(client),
-                  revision->options->max_connections_per_ip);
-    pthread_mutex_unlock(&listener->lock);
-    if (ok)
+    if (rate_gauge_enter(listener->clients, rate_key_of(client, 0),
+                         policy->max_connections_per_ip))
         return true;
     atomic_fetch_add(&listener->counts.throttled, 1);
     *why = "Too many connections from your host";
@@ -203,9 +221,42 @@ void
 listener_dismiss_client(struct listener_revision *revision,
                         const struct net_address *client)
 {
-    struct listener *listener = revision->listener;
+    rate_gauge_leave(revision->listener->clients, rate_key_of(client, 0));
+}
 
-    pthread_mutex_lock(&listener->lock);
-    count_down(&listener->clients, client_key(client));
-    pthread_mutex_unlock(&listener->lock);
+static struct rate_limit
+per_second(uint32_t limit)
+{
+    return (struct rate_limit){limit, limit};
+}
+
+/* That of the client first: one that is over its own limit must not use up
+ * that of all. */
+bool
+listener_admit_handshake(struct listener_revision *revision,
+                         const struct net_address *client,
+                         const struct mail_flow_policy *policy, uint64_t now_ms)
+{
+    struct listener *listener = revision->listener;
+    uint64_t now_us = now_ms * 1000;
+
+    if (rate_bucket_take(listener->handshakes, rate_key_of(client, 0), now_us,
+                         per_second(policy->max_handshakes_per_second)) &&
+        rate_meter_take(
+            &listener->all_handshakes, now_us,
+            per_second(revision->options->max_handshakes_per_second)))
+        return true;
+    atomic_fetch_add(&listener->counts.tls_throttled, 1);
+    return false;
+}
+
+bool
+listener_admit_recipient(struct listener_revision *revision,
+                         const struct net_address *client,
+                         const struct mail_flow_policy *policy, uint64_t now_ms)
+{
+    return policy->max_recipients_per_hour == RECIPIENTS_UNLIMITED ||
+           rate_window_add(revision->listener->recipients,
+                           rate_key_of(client, 0), now_ms, 1,
+                           policy->max_recipients_per_hour);
 }

@@ -7,28 +7,33 @@
  * Who may connect is decided here, before any TLS work is done for a peer. */
 #ifndef ACCEPT_LISTENER_H
 #define ACCEPT_LISTENER_H
-#include "base/map.h"
+#include "accept/rate.h"
+#include "access/hat.h"
+#include "access/rat.h"
 #include "settings/settings.h"
-#include <pthread.h>
-#include <stdatomic.h>
 
 /* Since the process started, except the first. */
 struct listener_counts {
     _Atomic uint64_t open;        /* connections now */
     _Atomic uint64_t connections; /* admitted */
     _Atomic uint64_t throttled;   /* turned away by a limit */
+    _Atomic uint64_t rejected;    /* turned away by the host access table */
     _Atomic uint64_t accepted;    /* messages */
     _Atomic uint64_t refused;     /* messages and recipients */
     _Atomic uint64_t tls_ok;      /* handshakes */
     _Atomic uint64_t tls_failed;
+    _Atomic uint64_t tls_throttled; /* handshakes turned away by a limit */
+    _Atomic uint64_t certificates_refused; /* of clients */
 };
 
 struct listener {
     char *name; /* owned */
     struct listener_counts counts;
-    pthread_mutex_t lock;
-    struct map
-        clients; /* under lock: uint32_t connections, owned, by IP address */
+    /* Per client, of all loops together; they outlive a new configuration. */
+    struct rate_gauge *clients;     /* owned: connections */
+    struct rate_window *recipients; /* owned: in the last hour */
+    struct rate_bucket *handshakes; /* owned */
+    struct rate_meter all_handshakes;
     _Atomic unsigned references;
 };
 
@@ -36,18 +41,23 @@ struct listener *listener_new(const char *name);
 struct listener *listener_ref(struct listener *listener);
 void listener_unref(struct listener *listener); /* NULL is fine */
 
+struct dns_resolver;
 struct listener_revision {
     struct listener *listener;               /* referenced */
     struct settings *settings;               /* referenced */
     const struct listener_settings *options; /* inside settings */
-    struct tls_context *tls;                 /* owned; NULL: no TLS */
+    struct tls_context **contexts; /* owned; one for each of options->policies,
+                                    * NULL: no TLS */
+    struct dns_resolver *resolver; /* referenced; NULL: names are not looked up
+                                    */
     _Atomic unsigned references;
 };
 
-/* Builds the TLS context too.  References both; NULL on failure. */
+/* Builds the TLS contexts too.  References all; NULL on failure. */
 MUST_USE struct listener_revision *
 listener_revision_new(struct listener *listener, struct settings *settings,
-                      const struct listener_settings *options, struct err *err);
+                      const struct listener_settings *options,
+                      struct dns_resolver *resolver, struct err *err);
 struct listener_revision *
 listener_revision_ref(struct listener_revision *revision);
 void listener_revision_unref(struct listener_revision *revision);
@@ -56,6 +66,11 @@ void listener_revision_unref(struct listener_revision *revision);
 bool listener_wants_proxy(const struct listener_revision *revision,
                           const struct net_address *peer);
 
+/* The policy that the host access table has for a client. */
+const struct mail_flow_policy *
+listener_policy(const struct listener_revision *revision,
+                const struct hat_client *client, struct hat_match *match);
+
 /* Both count, or say no by the text of the reply (421 4.4.5).  What was
  * admitted is given back by the function of the same name. */
 MUST_USE bool listener_admit(struct listener_revision *revision,
@@ -63,7 +78,19 @@ MUST_USE bool listener_admit(struct listener_revision *revision,
 void listener_dismiss(struct listener_revision *revision);
 MUST_USE bool listener_admit_client(struct listener_revision *revision,
                                     const struct net_address *client,
+                                    const struct mail_flow_policy *policy,
                                     const char **why);
 void listener_dismiss_client(struct listener_revision *revision,
                              const struct net_address *client);
+
+/* A TLS handshake may begin now; counts it. */
+MUST_USE bool listener_admit_handshake(struct listener_revision *revision,
+                                       const struct net_address *client,
+                                       const struct mail_flow_policy *policy,
+                                       uint64_t now_ms);
+/* One more recipient within the hour; counts it. */
+MUST_USE bool listener_admit_recipient(struct listener_revision *revision,
+                                       const struct net_address *client,
+                                       const struct mail_flow_policy *policy,
+                                       uint64_t now_ms);
 #endif

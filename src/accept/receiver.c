@@ -5,6 +5,7 @@
  * sockets.  prepare() makes one aside; commit() puts its acceptors in place of
  * the old ones on every loop.  Sessions keep the revision they began with. */
 #include "accept/smtpd.h"
+#include "dns/dns.h"
 #include "service/service.h"
 #include "tls/context.h"
 #include <sys/socket.h>
@@ -22,8 +23,9 @@ struct table_row {
 };
 
 struct table {
-    struct settings *settings; /* referenced */
-    struct table_row *rows;    /* owned */
+    struct settings *settings;     /* referenced */
+    struct dns_resolver *resolver; /* referenced; NULL: no name is asked for */
+    struct table_row *rows;        /* owned */
     size_t count;
 };
 
@@ -91,14 +93,6 @@ on_accept(void *arg, int fd, const struct net_address *peer)
         turn_away(revision, fd, peer, why);
         return;
     }
-    if (!admission.proxied) {
-        if (!listener_admit_client(revision, peer, &why)) {
-            listener_dismiss(revision);
-            turn_away(revision, fd, peer, why);
-            return;
-        }
-        admission.counted = true;
-    }
     s = smtpd_new(entrance->home, listener_revision_ref(revision));
     smtpd_start(s,
                 conn_accept(entrance->home->loop, fd, peer, smtpd_on_event, s),
@@ -117,6 +111,8 @@ table_free(struct table *table)
         mem_free(table->rows[i].fds);
     }
     mem_free(table->rows);
+    if (table->resolver != NULL)
+        dns_resolver_unref(table->resolver);
     settings_unref(table->settings);
     mem_free(table);
 }
@@ -154,8 +150,8 @@ fill_row(const struct receiver *receiver, struct table *table,
     struct table_row *row = &table->rows[table->count];
     struct listener *listener = find_listener(receiver, options->name);
 
-    row->revision =
-        listener_revision_new(listener, table->settings, options, err);
+    row->revision = listener_revision_new(listener, table->settings, options,
+                                          table->resolver, err);
     listener_unref(listener);
     if (row->revision == NULL)
         return false;
@@ -165,6 +161,39 @@ fill_row(const struct receiver *receiver, struct table *table,
     if (sockets->count > 0)
         memcpy(row->fds, sockets->fds, sockets->count * sizeof *row->fds);
     return true;
+}
+
+static bool
+asks_dns(const struct settings *settings)
+{
+    for (size_t i = 0; i < settings->listener_count; i++) {
+        const struct hat *hat = settings->listeners[i].hat_table;
+
+        if (hat_has_names(hat) || hat_zone_count(hat) > 0)
+            return true;
+    }
+    return false;
+}
+
+static bool
+make_resolver(const struct receiver *receiver, struct table *table,
+              struct err *err)
+{
+    const struct dns_settings *dns = &table->settings->dns;
+    const struct dns_options options = {
+        .resolvers = dns->resolvers,
+        .resolver_count = dns->resolver_count,
+        .trust_anchors = dns->trust_anchors,
+        .trust_anchor_count = dns->trust_anchor_count,
+        .stub_zones = dns->stub_zones,
+        .stub_zone_count = dns->stub_zone_count,
+        .timeout_ms = dns->timeout,
+    };
+
+    if (!asks_dns(table->settings))
+        return true;
+    table->resolver = dns_resolver_new(receiver->host->loops[0], &options, err);
+    return table->resolver != NULL;
 }
 
 static struct table *
@@ -177,6 +206,10 @@ table_new(const struct receiver *receiver, struct settings *settings,
     table->settings = settings_ref(settings);
     table->rows =
         mem_alloc_array(settings->listener_count, sizeof *table->rows);
+    if (!make_resolver(receiver, table, err)) {
+        table_free(table);
+        return NULL;
+    }
     for (size_t i = 0; i < settings->listener_count; i++) {
         const struct listener_settings *options = &settings->listeners[i];
         const struct service_socket *found =
@@ -435,13 +468,16 @@ listener_json(const struct listener_revision *revision)
     char address[NET_ADDRESS_TEXT];
 
     return json_pack(
-        "{ss ss sb so so so so so so so}", "name", options->name, "address",
-        net_address_text(&options->address, address), "implicit_tls",
+        "{ss ss sb so so so so so so so so so so}", "name", options->name,
+        "address", net_address_text(&options->address, address), "implicit_tls",
         options->implicit_tls, "open", number(&counts->open), "connections",
         number(&counts->connections), "throttled", number(&counts->throttled),
-        "accepted", number(&counts->accepted), "refused",
-        number(&counts->refused), "tls_ok", number(&counts->tls_ok),
-        "tls_failed", number(&counts->tls_failed));
+        "rejected", number(&counts->rejected), "accepted",
+        number(&counts->accepted), "refused", number(&counts->refused),
+        "tls_ok", number(&counts->tls_ok), "tls_failed",
+        number(&counts->tls_failed), "tls_throttled",
+        number(&counts->tls_throttled), "certificates_refused",
+        number(&counts->certificates_refused));
 }
 
 static uint64_t

@@ -11,6 +11,8 @@ enum {
 static const struct refusal timed_out = {421, "4.4.2", "Connection timed out"};
 static const struct refusal expired = {421, "4.4.2",
                                        "Exceeded allowable connection time"};
+static const struct refusal too_many_handshakes = {
+    421, "4.4.5", "Too many TLS sessions at this time"};
 static const struct refusal stuck = {
     421, "4.3.0", "Cannot store the message now, try again later"};
 static const struct refusal closing_down = {
@@ -116,14 +118,23 @@ take_input(struct smtpd *s)
 void
 smtpd_start_tls(struct smtpd *s)
 {
+    struct tls_context *context = smtpd_tls_context(s);
+
+    if (!smtpd_may_handshake(s)) {
+        if (smtpd_options(s)->implicit_tls)
+            smtpd_end(s, "too-many-handshakes");
+        else
+            smtpd_dismiss(s, &too_many_handshakes, "too-many-handshakes");
+        return;
+    }
     smtpd_enter(s, SMTPD_HANDSHAKE);
     arm(s);
     /* Behind a PROXY header the first bytes of TLS may be here already; after
      * STARTTLS the caller has looked that there are none. */
     if (s->proxied && smtpd_options(s)->implicit_tls)
-        conn_start_tls_server_with_input(s->conn, s->listener->tls);
+        conn_start_tls_server_with_input(s->conn, context);
     else
-        conn_start_tls_server(s->conn, s->listener->tls);
+        conn_start_tls_server(s->conn, context);
 }
 
 void
@@ -138,8 +149,8 @@ smtpd_forget(struct smtpd *s)
 static void
 say_greeting(struct smtpd *s)
 {
-    struct reply reply =
-        reply_make(220, NULL, "%s ESMTP", s->listener->settings->hostname);
+    struct reply reply = reply_make(s->policy->banner_code, NULL, "%s %s",
+                                    smtpd_hostname(s), s->policy->banner_text);
 
     smtpd_say(s, &reply);
 }
@@ -175,6 +186,8 @@ on_timeout(struct smtpd *s)
 {
     if (s->state == SMTPD_HANDSHAKE)
         on_tls_failed(s, "timeout");
+    else if (s->state == SMTPD_LOOKUP)
+        smtpd_identify_now(s);
     else if (s->state == SMTPD_PROXY)
         smtpd_end(s, "timeout");
     else if (s->waits & WAIT_OUTPUT)
@@ -246,7 +259,8 @@ on_lifetime_over(struct timer *timer)
 
     if (s->state == SMTPD_COMMIT)
         timer_arm(timer, COMMIT_GRACE);
-    else if (s->state == SMTPD_PROXY || s->state == SMTPD_HANDSHAKE)
+    else if (s->state == SMTPD_PROXY || s->state == SMTPD_LOOKUP ||
+             s->state == SMTPD_HANDSHAKE)
         smtpd_end(s, "session-timeout");
     else
         smtpd_dismiss(s, &expired, "session-timeout");
@@ -276,21 +290,20 @@ smtpd_start(struct smtpd *s, struct conn *conn,
 {
     s->conn = conn;
     s->proxied = admission->proxied;
-    s->counted = admission->counted;
     timer_arm(&s->lifetime, smtpd_options(s)->timeouts.session);
     if (s->proxied) {
         smtpd_enter(s, SMTPD_PROXY);
-        arm(s);
     } else {
-        smtpd_greet(s);
+        smtpd_identify(s);
     }
+    if (s->state != SMTPD_CLOSING)
+        arm(s);
     smtpd_settle(s);
 }
 
 void
 smtpd_greet(struct smtpd *s)
 {
-    smtpd_log_connect(s);
     if (smtpd_options(s)->implicit_tls) {
         smtpd_start_tls(s);
         return;
@@ -316,6 +329,8 @@ release(struct smtpd *s)
     struct smtpd_home *home = s->home;
 
     smtpd_forget(s);
+    client_lookup_free(s->lookup);
+    mem_free(s->client_name);
     timer_fini(&s->lifetime);
     list_remove(&home->sessions, &s->link);
     if (s->counted)
@@ -344,7 +359,8 @@ smtpd_leave_if_due(struct smtpd *s)
 {
     if (!s->leaving)
         return;
-    if (s->state == SMTPD_PROXY || s->state == SMTPD_HANDSHAKE)
+    if (s->state == SMTPD_PROXY || s->state == SMTPD_LOOKUP ||
+        s->state == SMTPD_HANDSHAKE)
         smtpd_end(s, "drain");
     else if (s->state == SMTPD_HELO || s->state == SMTPD_READY)
         smtpd_dismiss(s, &closing_down, "drain");

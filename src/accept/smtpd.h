@@ -1,13 +1,13 @@
 /* accept/smtpd.h - one SMTP server session: RFC 5321 with the extensions that
  * EHLO lists (smtpd_commands.c).  Private to accept/.
  *
- *   NEW -> PROXY -> HANDSHAKE -> HELO -> READY -> MAIL -> RCPT -> DATA
- *                       ^          |       |                  \-> CHUNK <->
- * BDAT
+ *   NEW -> PROXY -> LOOKUP -> HANDSHAKE -> HELO -> READY -> MAIL -> RCPT ->
+ * DATA ^          |       |                  \-> CHUNK <-> BDAT
  *                       \-STARTTLS-+-------/                          \
  *                                          ^--------- COMMIT <---------+
  *
  * PROXY      the header of the PROXY protocol is awaited
+ * LOOKUP     DNS is asked for the client's name and lists
  * HANDSHAKE  TLS, at once or after STARTTLS
  * HELO       greeted; the client has not said who it is
  * READY      between transactions
@@ -25,6 +25,7 @@
  * by nothing else. */
 #ifndef ACCEPT_SMTPD_H
 #define ACCEPT_SMTPD_H
+#include "accept/client_lookup.h"
 #include "accept/listener.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -53,8 +54,11 @@ struct smtpd_home {
  * input (NULL: nobody, none is read), successors */
 #define SMTPD_STATES(X)                                                        \
     X(SMTPD_NEW, "new", proxy, NULL,                                           \
-      BIT(SMTPD_PROXY) | BIT(SMTPD_HANDSHAKE) | BIT(SMTPD_HELO))               \
+      BIT(SMTPD_PROXY) | BIT(SMTPD_LOOKUP) | BIT(SMTPD_HANDSHAKE) |            \
+          BIT(SMTPD_HELO))                                                     \
     X(SMTPD_PROXY, "proxy", proxy, smtpd_take_proxy,                           \
+      BIT(SMTPD_LOOKUP) | BIT(SMTPD_HANDSHAKE) | BIT(SMTPD_HELO))              \
+    X(SMTPD_LOOKUP, "lookup", lookup, NULL,                                    \
       BIT(SMTPD_HANDSHAKE) | BIT(SMTPD_HELO))                                  \
     X(SMTPD_HANDSHAKE, "handshake", handshake, NULL, BIT(SMTPD_HELO))          \
     X(SMTPD_HELO, "helo", command, smtpd_take_line,                            \
@@ -84,6 +88,7 @@ enum smtpd_wait {
     WAIT_COMMIT = 1, /* for on_done() of the spool */
     WAIT_ROOM = 2,   /* for on_room() of the spool */
     WAIT_OUTPUT = 4, /* for the peer to read what it was sent */
+    WAIT_LOOKUP = 8, /* for DNS */
 };
 
 /* A refusal whose text is known in advance. */
@@ -131,12 +136,18 @@ struct smtpd {
     struct smtpd_home *home;
     struct listener_revision *listener; /* referenced */
     struct conn *conn;
-    struct transaction *tx; /* owned */
-    char *helo;             /* owned; NULL before EHLO or HELO */
+    struct client_lookup *lookup;          /* owned; NULL but in LOOKUP */
+    char *client_name;                     /* owned; confirmed; NULL: none */
+    struct hat_match match;                /* row of the host access table */
+    const struct mail_flow_policy *policy; /* in the revision; NULL: not known
+                                            * yet */
+    struct transaction *tx;                /* owned */
+    char *helo;                            /* owned; NULL before EHLO or HELO */
     enum smtpd_state state;
     unsigned waits; /* enum smtpd_wait */
     bool esmtp;     /* EHLO, not HELO */
     bool proxied;
+    bool rejected;     /* the greeting was a refusal */
     bool counted;      /* listener_admit_client() was asked and said yes */
     bool leaving;      /* 421 between transactions */
     bool mail_refused; /* what follows in the pipeline fails without blame */
@@ -170,10 +181,10 @@ struct smtpd {
  * is taken over, and what listener_admit() counted. */
 struct smtpd *smtpd_new(struct smtpd_home *home,
                         struct listener_revision *listener);
-/* The session ends by itself and is freed then; counted: the client has passed
- * listener_admit_client() (one behind a proxy is asked later). */
+/* The session ends by itself and is freed then.  proxied: a PROXY header comes
+ * first. */
 struct smtpd_admission {
-    bool proxied, counted;
+    bool proxied;
 };
 void smtpd_start(struct smtpd *s, struct conn *conn,
                  const struct smtpd_admission *admission);
@@ -196,7 +207,7 @@ void smtpd_settle(struct smtpd *s);
 void smtpd_wait(struct smtpd *s, enum smtpd_wait what);
 void smtpd_go_on(struct smtpd *s, enum smtpd_wait what);
 void smtpd_consume(struct smtpd *s, size_t n);
-/* Behind the PROXY header, or at once: TLS or the greeting. */
+/* The policy is known: TLS or the greeting. */
 void smtpd_greet(struct smtpd *s);
 void smtpd_start_tls(struct smtpd *s);
 /* Forgets who the client said it is, and the transaction. */
@@ -209,6 +220,32 @@ smtpd_options(const struct smtpd *s)
 {
     return s->listener->options;
 }
+
+/* By which the gateway introduces itself to this client. */
+static inline const char *
+smtpd_hostname(const struct smtpd *s)
+{
+    return s->policy->hostname;
+}
+
+/* smtpd_access.c ---------------------------------------------------------- */
+
+/* Behind the PROXY header, or at once: finds out who the client is to us, and
+ * then greets it, or not. */
+void smtpd_identify(struct smtpd *s);
+/* The time for look-ups is over. */
+void smtpd_identify_now(struct smtpd *s);
+/* NULL: the policy offers no TLS. */
+struct tls_context *smtpd_tls_context(const struct smtpd *s);
+/* False: the client begins too many handshakes. */
+MUST_USE bool smtpd_may_handshake(struct smtpd *s);
+/* The policy wants TLS, and there is none yet. */
+bool smtpd_lacks_tls(const struct smtpd *s);
+/* NULL, or why this envelope sender is refused because of TLS; text is room
+ * for the reason. */
+#define SMTPD_REASON 256
+const struct refusal *smtpd_check_sender(struct smtpd *s, struct sv address,
+                                         struct refusal *room, char *text);
 
 /* smtpd_reply.c ----------------------------------------------------------- */
 
@@ -258,7 +295,7 @@ void smtpd_commit(struct smtpd *s);
 /* smtpd_log.c ------------------------------------------------------------- */
 
 void smtpd_make_id(char *id, size_t size);
-void smtpd_log_connect(const struct smtpd *s);
+void smtpd_log_connect(const struct smtpd *s, const struct hat_client *client);
 void smtpd_log_tls(const struct smtpd *s);
 void smtpd_log_tls_failed(const struct smtpd *s, const char *stage,
                           const char *why);

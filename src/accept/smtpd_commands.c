@@ -29,6 +29,7 @@ static const struct refusal helo_first = {503, "5.5.1",
                                           "Say EHLO or HELO first"};
 static const struct refusal tls_first = {530, "5.7.0",
                                          "Must issue a STARTTLS command first"};
+static const struct refusal rejected = {503, "5.5.1", "Only QUIT is accepted"};
 static const struct refusal no_arguments = {501, "5.5.4",
                                             "The command takes no arguments"};
 static const struct refusal bad_name = {501, "5.5.4",
@@ -86,14 +87,13 @@ static const char *const strangers[] = {
 static bool
 offers_tls(const struct smtpd *s)
 {
-    return s->listener->tls != NULL && !conn_is_tls(s->conn);
+    return smtpd_tls_context(s) != NULL && !conn_is_tls(s->conn);
 }
 
 static void
 add_size(const struct smtpd *s, struct buf *out)
 {
-    buf_printf(out, " %llu",
-               (unsigned long long)smtpd_options(s)->max_message_size);
+    buf_printf(out, " %llu", (unsigned long long)s->policy->max_message_size);
 }
 
 static const struct extension {
@@ -174,7 +174,7 @@ cmd_ehlo(struct smtpd *s, struct sv args)
     if (!introduce(s, args))
         return reply_refuse(&bad_name);
     s->esmtp = true;
-    buf_printf(out, "250-%s Hello [%s]", s->listener->settings->hostname,
+    buf_printf(out, "250-%s Hello [%s]", smtpd_hostname(s),
                net_address_ip_text(conn_peer(s->conn), ip));
     add_extensions(s, out);
     write_lines(s, out);
@@ -188,8 +188,7 @@ cmd_helo(struct smtpd *s, struct sv args)
 
     if (!introduce(s, args))
         return reply_refuse(&bad_name);
-    return reply_make(250, NULL, "%s Hello [%s]",
-                      s->listener->settings->hostname,
+    return reply_make(250, NULL, "%s Hello [%s]", smtpd_hostname(s),
                       net_address_ip_text(conn_peer(s->conn), ip));
 }
 
@@ -201,7 +200,7 @@ cmd_starttls(struct smtpd *s, struct sv args)
     (void)args;
     if (conn_is_tls(s->conn))
         return reply_refuse(&tls_already);
-    if (s->listener->tls == NULL)
+    if (smtpd_tls_context(s) == NULL)
         return reply_refuse(&tls_missing);
     smtpd_say(s, &ready);
     /* A client waits for the 220 (RFC 3207 section 4): what is here already
@@ -259,8 +258,8 @@ cmd_help(struct smtpd *s, struct sv args)
 static struct reply
 cmd_quit(struct smtpd *s, struct sv args)
 {
-    struct reply bye = reply_make(221, "2.0.0", "%s closing connection",
-                                  s->listener->settings->hostname);
+    struct reply bye =
+        reply_make(221, "2.0.0", "%s closing connection", smtpd_hostname(s));
 
     (void)args;
     smtpd_say(s, &bye);
@@ -329,13 +328,6 @@ refuse_sequence(struct smtpd *s, const struct command *command)
         refuse_bad(s, s->state == SMTPD_HELO ? &helo_first : &sequence);
 }
 
-static bool
-lacks_tls(const struct smtpd *s)
-{
-    return smtpd_options(s)->tls == RECEIVE_TLS_REQUIRED &&
-           !conn_is_tls(s->conn);
-}
-
 /* Counted as chatter: a client that never learns must not stay for ever. */
 static bool
 count_junk(struct smtpd *s)
@@ -365,7 +357,11 @@ run_command(struct smtpd *s, const struct command *command, struct sv args)
 
     if ((command->flags & JUNK) && !count_junk(s))
         return;
-    if (!(command->flags & PLAIN) && lacks_tls(s)) {
+    if (s->rejected && command->run != cmd_quit) {
+        refuse_bad(s, &rejected);
+        return;
+    }
+    if (!(command->flags & PLAIN) && smtpd_lacks_tls(s)) {
         if (count_junk(s))
             smtpd_refuse(s, &tls_first);
         return;

@@ -88,6 +88,8 @@ write_received(struct smtpd *s, const struct net_address *peer)
     struct buf *out = &s->home->scratch;
     char ip[NET_ADDRESS_TEXT];
     struct received received = {
+        .client_name =
+            s->client_name != NULL ? sv_of(s->client_name) : (struct sv){0},
         .helo = sv_of(s->helo),
         .client_ip = sv_of(net_address_ip_text(peer, ip)),
         .by = sv_of(s->listener->settings->hostname),
@@ -119,7 +121,7 @@ smtpd_draft_begin(struct smtpd *s, bool dots)
 {
     static const struct spool_draft_owner calls = {on_room, on_done};
     struct transaction *tx = s->tx;
-    bool normalize = smtpd_options(s)->bare_newline == NEWLINE_NORMALIZE;
+    bool normalize = s->policy->bare_newline == NEWLINE_NORMALIZE;
 
     spool_make_id(s->home->spool, tx->queue_id);
     tx->started = loop_wall_us(s->home->loop);

@@ -44,11 +44,11 @@ judge(const struct smtpd *s)
     const struct transaction *tx = s->tx;
     unsigned broken = CONTENT_NUL; /* nothing can be made of it */
 
-    if (smtpd_options(s)->bare_newline == NEWLINE_REJECT)
+    if (s->policy->bare_newline == NEWLINE_REJECT)
         broken |= CONTENT_BARE_CR | CONTENT_BARE_LF;
     if (tx->decoder.flaws & broken)
         return &bare_newline;
-    if (tx->size > smtpd_options(s)->max_message_size)
+    if (tx->size > s->policy->max_message_size)
         return &too_large;
     if (tx->counter.received > HOPS_MAX)
         return &loop;
@@ -78,7 +78,7 @@ on_content(void *arg, struct sv run)
 static bool
 swallows_too_much(struct smtpd *s, uint64_t octets)
 {
-    uint64_t limit = smtpd_options(s)->max_message_size;
+    uint64_t limit = s->policy->max_message_size;
 
     if (octets / SWALLOW_TIMES <= limit + SWALLOW_FREE / SWALLOW_TIMES)
         return false;
@@ -182,7 +182,7 @@ take_chunk_args(struct sv args, struct chunk *chunk)
 static const struct refusal *
 check_chunk(struct smtpd *s)
 {
-    if (smtpd_options(s)->tls == RECEIVE_TLS_REQUIRED && !conn_is_tls(s->conn))
+    if (smtpd_lacks_tls(s))
         return &tls_first;
     if (s->state == SMTPD_MAIL)
         return &no_recipients;

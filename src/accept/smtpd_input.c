@@ -104,23 +104,6 @@ smtpd_take_line(struct smtpd *s)
     return execute_line(s, lf - 1);
 }
 
-/* The client behind the proxy counts against its own limit. */
-static bool
-admit_proxied(struct smtpd *s)
-{
-    struct refusal refusal = {421, "4.4.5", NULL};
-
-    if (listener_admit_client(s->listener, conn_peer(s->conn), &refusal.text)) {
-        s->counted = true;
-        return true;
-    }
-    if (smtpd_options(s)->implicit_tls)
-        smtpd_end(s, "too-many-connections");
-    else
-        smtpd_dismiss(s, &refusal, "too-many-connections");
-    return false;
-}
-
 bool
 smtpd_take_proxy(struct smtpd *s)
 {
@@ -139,8 +122,6 @@ smtpd_take_proxy(struct smtpd *s)
     if (!header.local)
         conn_set_addresses(s->conn, &header.source, &header.destination);
     smtpd_consume(s, length);
-    if (!admit_proxied(s))
-        return false;
-    smtpd_greet(s);
+    smtpd_identify(s);
     return true;
 }

@@ -14,18 +14,38 @@ smtpd_make_id(char *id, size_t size)
     snprintf(id, size, "S%llx", (unsigned long long)atomic_fetch_add(&next, 1));
 }
 
-void
-smtpd_log_connect(const struct smtpd *s)
+/* Rows that only note that they would have matched. */
+static void
+log_passed(const struct smtpd *s, const struct hat *hat)
 {
+    uint64_t passed = s->match.passed;
+    size_t row;
+
+    while (hat_next_passed(hat, &passed, &row))
+        log_event(&s->log, LOG_INFO, "smtpd.group",
+                  LOG_SV("group", hat_group(hat, row)),
+                  LOG_STR("behavior", "continue"));
+}
+
+void
+smtpd_log_connect(const struct smtpd *s, const struct hat_client *client)
+{
+    const struct hat *hat = smtpd_options(s)->hat_table;
     char peer[NET_ADDRESS_TEXT], local[NET_ADDRESS_TEXT];
 
     if (!log_wants(LOG_INFO))
         return;
+    log_passed(s, hat);
     log_event(&s->log, LOG_INFO, "smtpd.connect",
               LOG_STR("listener", s->listener->listener->name),
               LOG_STR("peer", net_address_text(conn_peer(s->conn), peer)),
               LOG_STR("local", net_address_text(conn_local(s->conn), local)),
-              LOG_IF(s->proxied, LOG_BOOL("proxied", true)));
+              LOG_IF(s->proxied, LOG_BOOL("proxied", true)),
+              LOG_IF(s->client_name != NULL, LOG_STR("name", s->client_name)),
+              LOG_SV("group", hat_group(hat, s->match.row)),
+              LOG_STR("policy", s->policy->name),
+              LOG_STR("behavior", settings_behavior_name(s->policy->behavior)),
+              LOG_SV("matched", hat_why(hat, s->match.row, client)));
 }
 
 void
@@ -40,6 +60,8 @@ smtpd_log_tls(const struct smtpd *s)
               LOG_IF(facts->group != NULL && facts->group[0] != '\0',
                      LOG_STR("group", facts->group)),
               LOG_BOOL("resumed", facts->resumed),
+              LOG_STR("profile", s->policy->tls_profile->name),
+              LOG_STR("profile_from", settings_profile_origin(s->policy)),
               LOG_IF(facts->server_name[0] != '\0',
                      LOG_STR("sni", facts->server_name)),
               LOG_STR("verify", tls_verify_name(facts->verify)),

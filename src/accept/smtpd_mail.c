@@ -3,6 +3,7 @@
  * fits between the two. */
 #include "accept/relay.h"
 #include "accept/smtpd.h"
+#include "base/map.h"
 #include "base/utf8.h"
 #include "mail/address.h"
 #include "mail/param.h"
@@ -52,6 +53,7 @@ struct rcpt_request {
     struct mail_path path;
     struct sv orcpt;
     unsigned notify; /* enum envelope_notify */
+    bool mapped;     /* the domain is another one than was written */
 };
 
 struct parameter {
@@ -229,7 +231,7 @@ check_mail(struct smtpd *s, const struct mail_request *mail)
 {
     const char *why;
 
-    if (mail->size > smtpd_options(s)->max_message_size)
+    if (mail->size > s->policy->max_message_size)
         return &too_large;
     if (spool_accepts(s->home->spool, mail->size, &why))
         return NULL;
@@ -259,12 +261,16 @@ smtpd_mail(struct smtpd *s, struct sv args)
 {
     const struct refusal *refusal;
     struct mail_request mail;
+    struct refusal room;
+    char text[SMTPD_REASON];
 
-    if (s->ended >= smtpd_options(s)->max_messages_per_connection) {
+    if (s->ended >= s->policy->max_messages_per_connection) {
         smtpd_dismiss(s, &too_many_messages, "too-many-messages");
         return REPLY_LATER;
     }
     refusal = take_mail(args, &mail);
+    if (refusal == NULL)
+        refusal = smtpd_check_sender(s, mail.path.mailbox, &room, text);
     if (refusal == NULL)
         refusal = check_mail(s, &mail);
     if (refusal == NULL)
@@ -289,16 +295,37 @@ smtpd_reset(struct smtpd *s)
 
 /* RCPT -------------------------------------------------------------------- */
 
-static const struct refusal *
-take_rcpt(const struct transaction *tx, struct sv args,
-          struct rcpt_request *rcpt)
+/* "<ann>" as "<ann@default>", in the transaction's memory, where the listener
+ * has a domain for that. */
+static bool
+take_bare_path(const struct smtpd *s, struct sv *in, struct mail_path *path)
 {
+    const char *domain = smtpd_options(s)->default_domain;
+    struct sv rest = *in, local, whole;
+
+    if (domain[0] == '\0' || !sv_take_char(&rest, '<') || !sv_has(rest, '>'))
+        return false;
+    local = sv_take_until(&rest, '>');
+    if (sv_has(local, '@'))
+        return false;
+    whole = arena_printf(&s->tx->arena, "<%.*s@%s>", SV_ARG(local), domain);
+    if (!mail_path_take(&whole, MAIL_FORWARD_PATH, path) || whole.n > 0)
+        return false;
+    *in = rest;
+    return true;
+}
+
+static const struct refusal *
+take_rcpt(const struct smtpd *s, struct sv args, struct rcpt_request *rcpt)
+{
+    const struct transaction *tx = s->tx;
     const struct refusal *refusal;
 
     *rcpt = (struct rcpt_request){.tx = tx};
     if (!take_keyword(&args, SV("TO:")))
         return &rcpt_syntax;
-    if (!mail_path_take(&args, MAIL_FORWARD_PATH, &rcpt->path))
+    if (!mail_path_take(&args, MAIL_FORWARD_PATH, &rcpt->path) &&
+        !take_bare_path(s, &args, &rcpt->path))
         return &bad_recipient;
     refusal = take_parameters(args, rcpt_parameters, rcpt);
     if (refusal == NULL && rcpt->path.utf8 && !tx->smtputf8)
@@ -306,14 +333,22 @@ take_rcpt(const struct transaction *tx, struct sv args,
     return refusal;
 }
 
-/* Canonical domain of the recipient into out; <postmaster> gets ours. */
+/* Canonical domain of the recipient into out, after the domain map;
+ * <postmaster> gets ours. */
 static bool
-find_domain(const struct smtpd *s, const struct mail_path *path, char *out)
+find_domain(const struct smtpd *s, struct rcpt_request *rcpt, char *out)
 {
+    const struct mail_path *path = &rcpt->path;
+    struct sv mapped;
     const char *own;
 
-    if (path->domain.n > 0)
-        return mail_domain_canonical(path->domain, out);
+    if (path->domain.n > 0) {
+        if (!mail_domain_canonical(path->domain, out))
+            return false;
+        mapped = settings_map_domain(smtpd_options(s), sv_of(out));
+        rcpt->mapped = mapped.p != out;
+        return !rcpt->mapped || sv_to_cstr(mapped, out, MAIL_DOMAIN_MAX + 1);
+    }
     own = relay_postmaster_domain(smtpd_options(s),
                                   s->listener->settings->hostname);
     return mail_domain_canonical(sv_of(own), out);
@@ -368,9 +403,10 @@ add_recipient(struct transaction *tx, const struct rcpt_request *rcpt,
               struct sv domain)
 {
     struct envelope_recipient new = {
-        .address =
-            arena_printf(&tx->arena, "%.*s@%.*s", SV_ARG(rcpt->path.local),
-                         SV_ARG(rcpt->path.utf8 ? rcpt->path.domain : domain)),
+        .address = arena_printf(
+            &tx->arena, "%.*s@%.*s", SV_ARG(rcpt->path.local),
+            SV_ARG(rcpt->path.utf8 && !rcpt->mapped ? rcpt->path.domain
+                                                    : domain)),
         .notify = rcpt->notify,
     };
     uint64_t hash = hash_bytes(new.address);
@@ -395,24 +431,50 @@ proceed_rcpt(struct smtpd *s, const struct rcpt_request *rcpt, struct sv domain)
                       SV_ARG(rcpt->path.mailbox));
 }
 
+/* The client's own reply, which may be for good or for now. */
+static struct reply
+refuse_rate(const struct smtpd *s)
+{
+    const struct mail_flow_policy *policy = s->policy;
+    bool now = policy->max_recipients_per_hour_code < 500;
+
+    return reply_make(policy->max_recipients_per_hour_code,
+                      now ? "4.5.3" : "5.5.3", "%s",
+                      policy->max_recipients_per_hour_text);
+}
+
+static struct reply
+decide_rcpt(struct smtpd *s, const struct rcpt_request *rcpt, struct sv domain)
+{
+    uint32_t options = 0;
+    const struct relay_facts facts = {.listener = smtpd_options(s),
+                                      .policy = s->policy,
+                                      .local = rcpt->path.local,
+                                      .domain = domain};
+
+    if (rcpt->path.domain.n > 0 &&
+        relay_decide(&facts, &options) == RELAY_DENIED)
+        return deny_relay(s, &rcpt->path);
+    if (s->tx->count >= s->policy->max_recipients_per_message ||
+        s->tx->envelope_bytes > ENVELOPE_BYTES)
+        return reply_refuse(&too_many);
+    if (!(options & RAT_BYPASS_RATE) &&
+        !listener_admit_recipient(s->listener, conn_peer(s->conn), s->policy,
+                                  loop_now(s->home->loop)))
+        return refuse_rate(s);
+    return proceed_rcpt(s, rcpt, domain);
+}
+
 struct reply
 smtpd_rcpt(struct smtpd *s, struct sv args)
 {
     char domain[MAIL_DOMAIN_MAX + 1];
     struct rcpt_request rcpt;
-    const struct refusal *refusal = take_rcpt(s->tx, args, &rcpt);
+    const struct refusal *refusal = take_rcpt(s, args, &rcpt);
 
-    if (refusal == NULL && !find_domain(s, &rcpt.path, domain))
+    if (refusal == NULL && !find_domain(s, &rcpt, domain))
         refusal = &bad_recipient;
     if (refusal != NULL)
         return reply_refuse(refusal);
-    if (rcpt.path.domain.n > 0 && relay_decide(&(struct relay_facts){
-                                      .listener = smtpd_options(s),
-                                      .client = conn_peer(s->conn),
-                                      .domain = sv_of(domain)}) == RELAY_DENIED)
-        return deny_relay(s, &rcpt.path);
-    if (s->tx->count >= smtpd_options(s)->max_recipients_per_message ||
-        s->tx->envelope_bytes > ENVELOPE_BYTES)
-        return reply_refuse(&too_many);
-    return proceed_rcpt(s, &rcpt, sv_of(domain));
+    return decide_rcpt(s, &rcpt, sv_of(domain));
 }

@@ -5,8 +5,11 @@
 
 static const char yaml[] =
     "hostname: gw.test\nstate_dir: /nonexistent\n"
+    "mail_flow_policies: {default: {max_handshakes_per_second: 2,\n"
+    "                               max_recipients_per_hour: 3}}\n"
     "listeners:\n"
     "  A: {type: public, address: '192.0.2.25:25', max_connections: 3,\n"
+    "      max_handshakes_per_second: 3,\n"
     "      max_connections_per_ip: 2, proxy_protocol: [203.0.113.0/24],\n"
     "      domains: [.sub.a.test, a.test],\n"
     "      relay_for: [198.51.100.0/24, '2001:db8::/32']}\n"
@@ -29,7 +32,7 @@ make_revision(void)
     struct listener *listener = listener_new("A");
     struct err err;
     struct listener_revision *revision = listener_revision_new(
-        listener, settings, &settings->listeners[0], &err);
+        listener, settings, &settings->listeners[0], NULL, &err);
 
     assert_non_null(revision);
     listener_unref(listener);
@@ -54,6 +57,23 @@ limits_connections(void **state)
     listener_revision_unref(r);
 }
 
+static const struct mail_flow_policy *
+policy_of(const struct listener_revision *r, const struct net_address *client)
+{
+    struct hat_client facts = {.address = client};
+    struct hat_match match;
+
+    return listener_policy(r, &facts, &match);
+}
+
+static bool
+admits(struct listener_revision *r, const struct net_address *client)
+{
+    const char *why = NULL;
+
+    return listener_admit_client(r, client, policy_of(r, client), &why);
+}
+
 static void
 limits_each_client(void **state)
 {
@@ -63,17 +83,53 @@ limits_each_client(void **state)
     const char *why = NULL;
 
     (void)state;
-    assert_true(listener_admit_client(r, &one, &why));
-    assert_true(listener_admit_client(r, &one, &why));
-    assert_false(listener_admit_client(r, &one, &why));
+    assert_true(admits(r, &one));
+    assert_true(admits(r, &one));
+    assert_false(listener_admit_client(r, &one, policy_of(r, &one), &why));
     assert_string_equal(why, "Too many connections from your host");
-    assert_true(listener_admit_client(r, &two, &why));
+    assert_int_equal(r->listener->counts.throttled, 1);
+    assert_true(admits(r, &two));
     listener_dismiss_client(r, &one);
-    assert_true(listener_admit_client(r, &one, &why));
+    assert_true(admits(r, &one));
     listener_dismiss_client(r, &one);
     listener_dismiss_client(r, &one);
     listener_dismiss_client(r, &two);
-    assert_int_equal(r->listener->clients.count, 0);
+    listener_revision_unref(r);
+}
+
+static void
+limits_handshakes(void **state)
+{
+    struct listener_revision *r = make_revision();
+    struct net_address one = address("192.0.2.1");
+    struct net_address two = address("192.0.2.2");
+    const struct mail_flow_policy *policy = policy_of(r, &one);
+
+    (void)state;
+    assert_true(listener_admit_handshake(r, &one, policy, 1000));
+    assert_true(listener_admit_handshake(r, &one, policy, 1000));
+    assert_false(listener_admit_handshake(r, &one, policy, 1000));
+    assert_true(listener_admit_handshake(r, &two, policy, 1000));
+    /* The limit of all; and what was refused has not counted for it. */
+    assert_false(listener_admit_handshake(r, &two, policy, 1000));
+    assert_int_equal(r->listener->counts.tls_throttled, 2);
+    assert_int_equal(r->listener->counts.throttled, 0);
+    assert_true(listener_admit_handshake(r, &one, policy, 3000));
+    listener_revision_unref(r);
+}
+
+static void
+limits_recipients(void **state)
+{
+    struct listener_revision *r = make_revision();
+    struct net_address one = address("192.0.2.1");
+    const struct mail_flow_policy *policy = policy_of(r, &one);
+
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        assert_true(listener_admit_recipient(r, &one, policy, 1000));
+    assert_false(listener_admit_recipient(r, &one, policy, 1000));
+    assert_true(listener_admit_recipient(r, &one, policy, 3 * 3600 * 1000));
     listener_revision_unref(r);
 }
 
@@ -116,14 +172,21 @@ static void
 decides_relay(void **state)
 {
     const struct relay_row *row = *state;
+    const struct listener_settings *listener =
+        &settings->listeners[row->listener];
     struct net_address client = address(row->client);
+    struct hat_client who = {.address = &client};
+    struct hat_match match;
     struct relay_facts facts = {
-        .listener = &settings->listeners[row->listener],
-        .client = &client,
+        .listener = listener,
+        .local = SV("ann"),
         .domain = sv_of(row->domain),
     };
+    uint32_t options;
 
-    assert_int_equal(relay_decide(&facts), row->verdict);
+    hat_match(listener->hat_table, &who, &match);
+    facts.policy = &listener->policies[match.policy];
+    assert_int_equal(relay_decide(&facts, &options), row->verdict);
 }
 
 static void
@@ -143,6 +206,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(limits_connections),
         cmocka_unit_test(limits_each_client),
+        cmocka_unit_test(limits_handshakes),
+        cmocka_unit_test(limits_recipients),
         cmocka_unit_test(wants_proxy_header_from_some),
         cmocka_unit_test(postmaster_has_a_domain),
     };

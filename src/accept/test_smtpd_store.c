@@ -41,14 +41,13 @@ send_text(struct fixture *f, const char *text)
 static void
 connect_client(struct fixture *f)
 {
-    struct smtpd_admission admission = {.counted = true};
+    struct smtpd_admission admission = {0};
     struct net_address peer;
     const char *why;
     struct smtpd *s;
 
     assert_true(net_address_parse_port(SV("192.0.2.1:4000"), &peer));
     assert_true(listener_admit(f->revision, &why));
-    assert_true(listener_admit_client(f->revision, &peer, &why));
     s = smtpd_new(&f->home, listener_revision_ref(f->revision));
     f->conn = conn_fake(f->loop, &peer, smtpd_on_event, s);
     smtpd_start(s, f->conn, &admission);
@@ -71,7 +70,7 @@ set_up(void **state)
     assert_non_null(f->settings);
     f->listener = listener_new("A");
     f->revision = listener_revision_new(f->listener, f->settings,
-                                        &f->settings->listeners[0], &err);
+                                        &f->settings->listeners[0], NULL, &err);
     f->home = (struct smtpd_home){
         .loop = f->loop, .spool = &f->spool, .on_empty = on_empty, .arg = f};
     list_init(&f->home.sessions);
@@ -84,12 +83,15 @@ static int
 tear_down(void **state)
 {
     struct fixture *f = *state;
+    struct net_address peer;
 
     smtpd_home_drop(&f->home);
     loop_advance(f->loop, 0);
     assert_int_equal(f->spool.drafts, 0);
     assert_int_equal(f->listener->counts.open, 0);
-    assert_int_equal(f->listener->clients.count, 0);
+    assert_true(net_address_parse_port(SV("192.0.2.1:4000"), &peer));
+    assert_int_equal(
+        rate_gauge_now(f->listener->clients, rate_key_of(&peer, 0)), 0);
     conn_fake_free(f->conn);
     listener_revision_unref(f->revision);
     listener_unref(f->listener);

@@ -421,6 +421,18 @@ name_in(const struct conf_table *table, const char *field, unsigned value)
 }
 
 const char *
+settings_profile_origin(const struct mail_flow_policy *policy)
+{
+    static const char *const texts[] = {
+        [ORIGIN_BUILT_IN] = "default",  [ORIGIN_DEFAULT] = "policy-default",
+        [ORIGIN_LISTENER] = "listener", [ORIGIN_POLICY] = "policy",
+        [ORIGIN_ADDRESS] = "listener",  [ORIGIN_SHORT] = "listener",
+    };
+
+    return texts[policy->origins[row_of("tls_profile")]];
+}
+
+const char *
 settings_behavior_name(enum policy_behavior behavior)
 {
     return name_in(&mail_flow_policy_table, "behavior", behavior);

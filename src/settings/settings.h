@@ -361,6 +361,9 @@ struct buf;
 void settings_policy_print(const struct settings *settings,
                            const struct mail_flow_policy *policy,
                            struct buf *out);
+/* Where its TLS profile came from: "policy", "listener", "policy-default",
+ * "default". */
+const char *settings_profile_origin(const struct mail_flow_policy *policy);
 const char *settings_behavior_name(enum policy_behavior behavior);
 const char *settings_receive_tls_name(enum receive_tls tls);
 

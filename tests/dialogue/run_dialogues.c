@@ -174,9 +174,14 @@ static void
 occupy(struct play *play, struct sv text)
 {
     struct net_address address;
+    struct listener_revision *revision = play->stage.revision;
+    struct hat_client client = {.address = &address};
+    struct hat_match match;
     const char *why;
-    bool ok = net_address_parse(text, 0, &address) &&
-              listener_admit_client(play->stage.revision, &address, &why);
+    bool ok =
+        net_address_parse(text, 0, &address) &&
+        listener_admit_client(revision, &address,
+                              listener_policy(revision, &client, &match), &why);
 
     assert(ok);
     (void)ok;

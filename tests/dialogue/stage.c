@@ -205,8 +205,9 @@ stage_open(struct stage *stage, const struct script *script, struct err *err)
         return false;
     stage->loop = loop_new_manual(1000000, WALL);
     stage->listener = listener_new("Test");
-    stage->revision = listener_revision_new(
-        stage->listener, stage->settings, &stage->settings->listeners[0], err);
+    stage->revision =
+        listener_revision_new(stage->listener, stage->settings,
+                              &stage->settings->listeners[0], NULL, err);
     if (stage->revision == NULL)
         return false;
     stage->home = (struct smtpd_home){
@@ -231,8 +232,6 @@ stage_connect(struct stage *stage, struct sv peer_text)
     ok = listener_admit(revision, &why);
     assert(ok);
     admission.proxied = listener_wants_proxy(revision, &peer);
-    if (!admission.proxied)
-        admission.counted = listener_admit_client(revision, &peer, &why);
     s = smtpd_new(&stage->home, listener_revision_ref(revision));
     stage->conn = conn_fake(stage->loop, &peer, smtpd_on_event, s);
     conn_set_addresses(stage->conn, &peer, &local);

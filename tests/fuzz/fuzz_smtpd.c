@@ -74,7 +74,10 @@ prepare(void)
         revision->options = &settings->listeners[i];
         revision->listener = listener_new(revision->options->name);
         revision->settings = settings;
-        revision->tls = (struct tls_context *)(void *)&tls;
+        revision->contexts = mem_alloc_array(revision->options->policy_count,
+                                             sizeof *revision->contexts);
+        for (size_t j = 0; j < revision->options->policy_count; j++)
+            revision->contexts[j] = (struct tls_context *)(void *)&tls;
         revision->references = 1; /* for ever */
         revisions[i] = revision;
     }

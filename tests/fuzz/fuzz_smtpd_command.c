@@ -43,7 +43,7 @@ prepare(void)
     settings = settings_load(sv_of(yaml), "fuzz", &options, &err);
     assert(settings != NULL);
     revision = listener_revision_new(listener_new("A"), settings,
-                                     &settings->listeners[0], &err);
+                                     &settings->listeners[0], NULL, &err);
     assert(revision != NULL);
 }
 
