@@ -241,12 +241,25 @@ server_name(struct writer *w, const struct ledger_attempt *a)
                         SV_ARG(a->ip));
 }
 
+/* The words are ours, not a server's.  A code may stand beside them: where a
+ * destination failed as a whole there is one (451) without any reply, and the
+ * reason is the text.  A recipient that was refused before the connection broke
+ * has a text of its own. */
 static bool
 is_local_failure(const struct dsn_recipient *r)
 {
-    enum tls_stage stage = r->attempt->stage;
+    const struct ledger_result *result = r->result;
 
-    return r->result->code == 0 && stage != STAGE_NONE && stage != STAGE_SMTP;
+    switch ((int)r->attempt->stage) {
+    case STAGE_NONE:
+    case STAGE_SMTP:
+        return false;
+    case STAGE_GREETING:
+    case STAGE_EHLO:
+        return result->code == 0;
+    default:
+        return result->code == 0 || sv_eq(result->text, r->attempt->reason);
+    }
 }
 
 /* What went wrong, as a sentence: "mx.example.org [192.0.2.1]: the certificate
@@ -386,13 +399,13 @@ diagnostic(struct writer *w, const struct dsn_recipient *r)
     const struct ledger_attempt *a = r->attempt;
     struct sv why = a->reason.n > 0 ? a->reason : result->text;
 
+    if (is_local_failure(r))
+        return arena_printf(&w->arena, "x-waxgate; %s: %.*s",
+                            tls_stage_name(a->stage), SV_ARG(why));
     if (result->code != 0)
         return arena_printf(&w->arena, "smtp; %u %u.%u.%u %.*s", result->code,
                             result->status.class, result->status.subject,
                             result->status.detail, SV_ARG(result->text));
-    if (is_local_failure(r))
-        return arena_printf(&w->arena, "x-waxgate; %s: %.*s",
-                            tls_stage_name(a->stage), SV_ARG(why));
     if (result->text.n > 0)
         return arena_printf(&w->arena, "x-waxgate; %.*s", SV_ARG(result->text));
     return result->text;

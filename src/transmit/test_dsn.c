@@ -64,7 +64,7 @@ static const struct row {
      OUTCOME_EXPIRED,
      STAGE_CHAIN,
      "self-signed certificate in certificate chain",
-     0,
+     451,
      {4, 4, 7},
      "self-signed certificate in certificate chain",
      header,
