@@ -148,7 +148,7 @@ store_notice(struct settlement *s, struct dsn *dsn, struct buf *text)
     struct sv whole;
 
     if (!address_notice(s, dsn->envelope, envelope)) {
-        log_event(NULL, LOG_WARNING, "queue.no-return-address",
+        log_event(NULL, LOG_WARNING, "queue.no_return_address",
                   LOG_SV("queue", s->attempt.queue_id),
                   LOG_SV("from", dsn->envelope->sender));
         return true;
@@ -285,7 +285,7 @@ bounce_done(struct pool_work *work)
     enter_notices(queue, s);
     keep_floor_done(queue, &s->floor);
     if (s->failed) {
-        log_event(NULL, LOG_ERROR, "queue.notice-failed",
+        log_event(NULL, LOG_ERROR, "queue.notice_failed",
                   LOG_SV("queue", s->attempt.queue_id),
                   LOG_STR("error", s->err.text));
         s->not_before = clock_mono_ms() + BOUNCE_AGAIN_MS;

@@ -155,7 +155,7 @@ queue_close(struct queue *queue)
     pool_finish(queue);
     list_abandon(queue);
     if (!queue_record_wait(queue)) {
-        log_event(NULL, LOG_ERROR, "queue.not-written",
+        log_event(NULL, LOG_ERROR, "queue.not_written",
                   LOG_U64("records", queue->records));
         timer_fini(&queue->timer);
         tail_close(queue);
@@ -163,7 +163,7 @@ queue_close(struct queue *queue)
     }
     queue_record_collect(queue);
     if (!keep_checkpoint(queue, &err))
-        log_event(NULL, LOG_ERROR, "queue.checkpoint-failed",
+        log_event(NULL, LOG_ERROR, "queue.checkpoint_failed",
                   LOG_STR("error", err.text));
     queue_free(queue);
 }
@@ -623,7 +623,7 @@ queue_destination_failed(struct queue *queue, struct destination *destination,
     pthread_mutex_lock(&queue->lock);
     profile = d->control->bounce_profile;
     remember_failure(queue, d, failure);
-    log_event(NULL, LOG_INFO, "queue.destination-failed",
+    log_event(NULL, LOG_INFO, "queue.destination_failed",
               LOG_STR("destination", d->self.key),
               LOG_STR("stage", tls_stage_name(failure->failure.stage)),
               LOG_STR("reason", failure->failure.reason),

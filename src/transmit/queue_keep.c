@@ -233,7 +233,7 @@ checkpoint_done(struct pool_work *work)
         CONTAINER_OF(work, struct checkpoint_work, work);
 
     if (!c->ok)
-        log_event(NULL, LOG_ERROR, "queue.checkpoint-failed",
+        log_event(NULL, LOG_ERROR, "queue.checkpoint_failed",
                   LOG_STR("error", c->err.text));
     pthread_mutex_lock(&c->queue->lock);
     c->queue->checkpointing = false;
@@ -444,7 +444,7 @@ move_done(struct pool_work *work)
 
         if (at < segments->count && segments->live[at].segment == m->segment)
             segments->live[at].not_before = clock_mono_ms() + MOVE_AGAIN_MS;
-        log_event(NULL, LOG_ERROR, "queue.copy-forward-failed",
+        log_event(NULL, LOG_ERROR, "queue.copy_forward_failed",
                   LOG_U64("segment", m->segment),
                   LOG_STR("error", m->err.text));
     }

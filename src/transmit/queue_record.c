@@ -112,7 +112,7 @@ static void
 queue_record_failed(struct queue *queue, struct queue_record *record)
 {
     if (!queue->ledger_failing)
-        log_event(NULL, LOG_ERROR, "queue.ledger-failing",
+        log_event(NULL, LOG_ERROR, "queue.ledger_failing",
                   LOG_U64("records", queue->again.length + 1));
     queue->ledger_failing = true;
     if (list_empty(&queue->again))
@@ -126,7 +126,7 @@ queue_record_durable(struct queue *queue, struct queue_record *record)
     segment_saw(queue, record->place);
     if (queue->ledger_failing && list_empty(&queue->again)) {
         queue->ledger_failing = false;
-        log_event(NULL, LOG_INFO, "queue.ledger-works",
+        log_event(NULL, LOG_INFO, "queue.ledger_works",
                   LOG_U64("messages", queue->messages.count));
     }
     for (size_t i = 0; i < record->finished_count; i++) {
@@ -209,7 +209,7 @@ queue_record_wait(struct queue *queue)
     bool back;
 
     if (!spool_ledger_sync(queue->spool, &err))
-        log_event(NULL, LOG_ERROR, "queue.sync-failed",
+        log_event(NULL, LOG_ERROR, "queue.sync_failed",
                   LOG_STR("error", err.text));
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += WAIT_S;

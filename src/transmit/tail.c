@@ -33,7 +33,7 @@ enter_message(struct queue *queue, const struct spool_record *record,
 
     if (!envelope_decode(record->head, arena, &envelope, &err) ||
         envelope.recipient_count == 0) {
-        log_event(NULL, LOG_ERROR, "queue.bad-envelope",
+        log_event(NULL, LOG_ERROR, "queue.bad_envelope",
                   LOG_U64("sequence", record->sequence),
                   LOG_STR("error", err.text));
         return;
@@ -124,7 +124,7 @@ replay_attempt(struct queue *queue, struct sv head, struct arena *arena)
     struct err err;
 
     if (!ledger_attempt_decode(head, arena, &attempt, &err)) {
-        log_event(NULL, LOG_ERROR, "queue.bad-attempt",
+        log_event(NULL, LOG_ERROR, "queue.bad_attempt",
                   LOG_STR("error", err.text));
         return;
     }
@@ -190,7 +190,7 @@ replay_action(struct queue *queue, struct sv head)
     struct err err;
 
     if (!ledger_action_decode(head, &action, &err)) {
-        log_event(NULL, LOG_ERROR, "queue.bad-action",
+        log_event(NULL, LOG_ERROR, "queue.bad_action",
                   LOG_STR("error", err.text));
         return;
     }
@@ -241,7 +241,7 @@ replay_record(struct queue *queue, const struct spool_record *record,
 static void
 damaged(const char *journal, const struct err *err)
 {
-    log_event(NULL, LOG_ERROR, "queue.damaged-journal",
+    log_event(NULL, LOG_ERROR, "queue.damaged_journal",
               LOG_STR("journal", journal), LOG_STR("error", err->text));
 }
 
@@ -261,7 +261,7 @@ read_checkpoint(struct queue *queue, uint64_t *intake_next,
         *intake_next = *ledger_next = 0;
     } else if (!checkpoint_decode(queue, buf_view(&bytes), clock_wall_us(),
                                   err)) {
-        log_event(NULL, LOG_ERROR, "queue.bad-checkpoint",
+        log_event(NULL, LOG_ERROR, "queue.bad_checkpoint",
                   LOG_STR("error", err->text));
         queue_clear(queue);
         *intake_next = *ledger_next = 0;
