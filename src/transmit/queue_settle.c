@@ -17,7 +17,11 @@
 #include "base/random.h"
 #include "transmit/queue_internal.h"
 
-enum { DELAY_NOTICE_MS = 4 * 3600 * 1000 }; /* for NOTIFY=DELAY, by default */
+enum {
+    DELAY_NOTICE_MS = 4 * 3600 * 1000, /* for NOTIFY=DELAY, by default */
+    RECORD_TEXTS_MAX = 8 << 20, /* bytes of all texts of a record; half of what
+                                 * the ledger takes */
+};
 
 static const struct bounce_profile_settings *
 bounce_profile(const struct queue *queue, const struct rcpt *rcpt)
@@ -161,6 +165,20 @@ struct settling {
     uint64_t next; /* monotonic ms, 0: not drawn yet */
 };
 
+/* A record has an end: with very many recipients there is room for the
+ * beginning of what was said about each. */
+static struct sv
+cut_text(struct sv text, size_t count)
+{
+    size_t max = RECORD_TEXTS_MAX / count;
+
+    if (text.n <= max)
+        return text;
+    while (max > 0 && ((unsigned char)text.p[max] & 0xc0) == 0x80)
+        max--; /* not in the middle of a character */
+    return sv_slice(text, 0, max);
+}
+
 static void
 put(struct settling *s, enum settlement_kind kind,
     const struct ledger_result *result, uint32_t handle)
@@ -171,7 +189,8 @@ put(struct settling *s, enum settlement_kind kind,
         to = s->kinds[kind] =
             settlement_new(s->queue, kind, s->input, s->input->count);
     to->results[to->count] = *result;
-    to->results[to->count].text = arena_copy(&to->arena, result->text);
+    to->results[to->count].text =
+        arena_copy(&to->arena, cut_text(result->text, s->input->count));
     to->handles[to->count++] = handle;
     to->attempt.result_count = to->count;
 }

@@ -236,6 +236,49 @@ check_destination_failed(void **state)
     finish(&world);
 }
 
+enum { VERY_MANY = 20000 };
+
+/* A server that says a lot about each of very many recipients: the record of it
+ * must not be larger than a record can be. */
+static void
+check_much_said(void **state)
+{
+    static char text[1024];
+    struct ledger_result *results = mem_alloc_array(VERY_MANY, sizeof *results);
+    uint32_t *handles = mem_alloc_array(VERY_MANY, sizeof *handles);
+    const struct message_facts facts = {.id = 1u << 30,
+                                        .place = {1},
+                                        .flags = MESSAGE_NULL_SENDER,
+                                        .queue_id = SV("B0000000000ff")};
+    const struct ledger_attempt attempt = {.destination = SV("dst.example")};
+    struct world world;
+    uint32_t number;
+
+    (void)state;
+    start(&world);
+    memset(text, 'x', sizeof text);
+    pthread_mutex_lock(&world.queue->lock);
+    number = message_add(world.queue, &facts);
+    for (uint32_t i = 0; i < VERY_MANY; i++) {
+        handles[i] = rcpt_add(world.queue, number, i, SV("dst.example"), 0);
+        schedule_enter(world.queue, handles[i], RCPT_ACTIVE, 0);
+        results[i] = (struct ledger_result){.outcome = OUTCOME_FAILED,
+                                            .status = {5, 0, 0},
+                                            .text = {text, sizeof text}};
+    }
+    settle(world.queue, &(struct settle_input){.message = number,
+                                               .facts = &attempt,
+                                               .results = results,
+                                               .handles = handles,
+                                               .count = VERY_MANY});
+    pthread_mutex_unlock(&world.queue->lock);
+    world_settle(&world);
+    expect(&world, 0, 0, 0, 0);
+    mem_free(results);
+    mem_free(handles);
+    finish(&world);
+}
+
 /* However many wait for a destination that failed, only so much of it is on its
  * way to the ledger at a time, and others are not kept waiting for it. */
 static void
@@ -380,6 +423,7 @@ main(void)
         cmocka_unit_test(check_one_parcel_by_route),
         cmocka_unit_test(check_destination_failed),
         cmocka_unit_test(check_sweep_bounded),
+        cmocka_unit_test(check_much_said),
         cmocka_unit_test(check_destination_final),
         cmocka_unit_test(check_barren),
         cmocka_unit_test(check_drain),
