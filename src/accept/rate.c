@@ -3,6 +3,7 @@
  *   window   a = number of the current fixed window, b = the count in it in
  *            the low, that of the window before in the high 32 bits
  *   bucket   a = the time in ns at which the bucket is full again */
+#include "accept/rate.h"
 #include "accept/rate_keys.h"
 
 #define NS_PER_US UINT64_C(1000)

@@ -8,6 +8,7 @@
  * Invariant 2: in FAILING fd is -1, and `last`/`end` say where the journal
  * ends; the next segment's header repeats that.
  * Invariant 3: sequence numbers are never used twice. */
+#include "spool/journal.h"
 #include "base/log.h"
 #include "spool/journal_internal.h"
 #include "spool/recover.h"
