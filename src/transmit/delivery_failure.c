@@ -98,6 +98,22 @@ session_note_route(struct session *session, const struct route *route)
 }
 
 void
+session_note_incomplete(struct session *session)
+{
+    session->all_permanent = !session->route->incomplete;
+    if (!session->route->incomplete)
+        return;
+    session->failure_rank = RANK_DNS;
+    session->failure = (struct destination_failure){
+        .code = 451,
+        .status = {4, 4, 3},
+    };
+    tls_failure_set(&session->failure.failure, STAGE_DNS, "%s",
+                    session->route->reason);
+    point_at(session, "", "");
+}
+
+void
 session_blame_parcel(const struct session *session, struct parcel *parcel)
 {
     const struct destination_failure *failure = &session->failure;

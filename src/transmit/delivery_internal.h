@@ -117,6 +117,9 @@ void delivery_user_gone(struct delivery *delivery);
 /* delivery_failure.c */
 void session_note_loss(struct session *session, const struct client_loss *loss);
 void session_note_route(struct session *session, const struct route *route);
+/* Servers that could not be looked up count among those that could not be
+ * asked. */
+void session_note_incomplete(struct session *session);
 /* For parcels that were tried on nothing but this. */
 void session_blame_parcel(const struct session *session, struct parcel *parcel);
 void session_log_failure(const struct session *session);

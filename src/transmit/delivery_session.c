@@ -334,7 +334,7 @@ on_route(void *arg, struct route *route)
     }
     put_down_last(s);
     s->next_target = 0;
-    s->all_permanent = true;
+    session_note_incomplete(s);
     try_next_target(s);
 }
 
@@ -608,6 +608,7 @@ begin(struct session *s)
     s->control = settings_destination(s->revision->settings,
                                       s->destination->policy_domain);
     if (s->route != NULL && may_reuse(s)) {
+        session_note_incomplete(s);
         next_parcel(s);
         return;
     }

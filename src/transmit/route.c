@@ -101,6 +101,9 @@ make_route(struct route_query *query)
                : route_remove_ourselves(query->settings, query->hosts, count);
     route_make_targets(query->hosts, stay, query->control->ip_preference,
                        route);
+    route->incomplete = query->temporary[0] != '\0';
+    if (route->incomplete)
+        set_result(route, ROUTE_OK, query->temporary);
     if (route->target_count == 0)
         explain_nothing(query, stay == 0 && count > 0, route);
     return route;

@@ -33,6 +33,9 @@ enum route_result {
 struct route {
     enum route_result result;
     char reason[256];
+    /* With OK: a look-up failed, there may be more servers; reason says which.
+     * What those that are known refuse is not refused by all. */
+    bool incomplete;
     struct route_target *targets; /* in order of trying */
     size_t target_count;
 };

@@ -599,6 +599,8 @@ struct stage {
 static struct test_dns_server *dns;
 
 static const struct test_dns_record records[] = {
+    {"lost.test", DNS_A, NULL, 2},
+    {"lost.test", DNS_AAAA, NULL, 2},
     {"a.test", DNS_A, "127.0.0.2", 0},
     {"b.test", DNS_A, "127.0.0.3", 0},
     {0},
@@ -622,9 +624,13 @@ make_settings(const struct stage *t, const char *control)
                "  y.test:\n"
                "    - {host: a.test, port: %u, priority: 10}\n"
                "    - {host: b.test, port: %u, priority: 20}\n"
+               "  lost.test:\n"
+               "    - {host: a.test, port: %u, priority: 10}\n"
+               "    - {host: lost.test, port: 25, priority: 20}\n"
                "destinations:\n"
                "  y.test: %s\n",
-               test_dns_server_address(dns), t->a.port, t->b.port, control);
+               test_dns_server_address(dns), t->a.port, t->b.port, t->a.port,
+               control);
     settings = settings_load(buf_view(&yaml), "", &options, &err);
     buf_fini(&yaml);
     if (settings == NULL)
@@ -759,6 +765,32 @@ test_reload(void **state)
                                            "a.test", "TLSv1.3",
                                            "ok") "ended worked\n");
     tear_down(&t);
+}
+
+/* One server refuses for good, another cannot be looked up: that is not all of
+ * them, so the mail waits. */
+static void
+test_incomplete_route(void **state)
+{
+    static const struct behaviour no = {.greeting = "554 5.7.1 go away"},
+                                  lacking = {.ehlo = "PIPELINING"},
+                                  down = {.down = true};
+    struct stage t;
+
+    (void)state;
+    for (int round = 0; round < 2; round++) {
+        set_up(&t, round == 0 ? &no : &lacking, &down, "{tls: no}");
+        mem_free(t.destination.key);
+        t.destination.key = mem_strdup("route:lost.test/y.test");
+        add_mail(&t, round == 1);
+        run_session(&t);
+        assert_string_equal(
+            buf_cstr(&t.queue.events),
+            round == 0
+                ? "failed 554 5.7.1 greeting a.test\nended idle\n"
+                : DONE("undecided", "dns", "a.test", "", "") "ended worked\n");
+        tear_down(&t);
+    }
 }
 
 struct reloading {
@@ -1013,6 +1045,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_incomplete_route),
         cmocka_unit_test(test_reload),
         cmocka_unit_test(test_reload_at_work),
         cmocka_unit_test(test_kept_ends),

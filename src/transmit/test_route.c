@@ -92,7 +92,7 @@ static const struct row {
     {"address look-up fails", "brokenhost.test", "brokenhost.test",
      "temporary"},
     {"one address look-up fails", "halfbroken.test", "halfbroken.test",
-     "ok plain.test=192.0.2.1:25"},
+     "ok plain.test=192.0.2.1:25 incomplete"},
     {"malformed MX", "bad.test", "bad.test", "none"},
     {"require-v4", "v4.test", "v4.test", "ok a.many.test=192.0.2.10:25"},
     {"prefer-v4", "v4first.test", "v4first.test",
@@ -148,7 +148,10 @@ on_route(void *arg, struct route *route)
             outcome->text + n, sizeof outcome->text - n, " %s=%s",
             route->targets[i].host,
             net_address_text(&route->targets[i].address, text));
-    if (route->result != ROUTE_OK)
+    if (route->incomplete && route->result == ROUTE_OK)
+        n += (size_t)snprintf(outcome->text + n, sizeof outcome->text - n,
+                              " incomplete");
+    if (route->result != ROUTE_OK || route->incomplete)
         assert_int_not_equal(route->reason[0], '\0');
     route_free(route);
     loop_stop(outcome->loop);
