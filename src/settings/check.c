@@ -240,5 +240,7 @@ settings_check(struct settings *settings, const struct conf_doc *doc,
     set_node_defaults(settings, arena);
     return check_listeners(&c) && check_bounces(&c) && check_spool(&c) &&
            settings_check_profiles(settings, doc, err) &&
+           settings_check_destinations(settings, doc, arena, check_files,
+                                       err) &&
            (!check_files || (check_certificates(&c) && check_contexts(&c)));
 }

@@ -245,7 +245,19 @@ struct destination_settings {
     char *domain; /* canonical, ".example.org", or "default" */
     enum deliver_tls tls;
     struct tls_profile_settings *tls_profile;
-    struct certificate_settings *client_certificate; /* NULL: none */
+    char *client_certificate_name; /* as in the file: "": the node's, "none" */
+    char **authorities; /* files */
+    size_t authority_count;
+    bool system_authorities;
+    char **revocation_lists; /* files */
+    size_t revocation_list_count;
+    bool session_tickets;
+    bool tls13;   /* off: not with this destination, whatever the profile */
+    char *groups; /* "": those of the profile */
+    bool retry_classic;
+    uint32_t recipient_limit;   /* within recipient_minutes; 0: unlimited */
+    uint32_t recipient_minutes;
+    bool alert; /* when TLS that is required fails */
     enum ip_preference ip_preference;
     uint32_t max_connections;
     uint32_t max_messages_per_connection;
@@ -253,6 +265,11 @@ struct destination_settings {
     enum tls_fallback fallback;
     struct bounce_profile_settings *bounce_profile;
 };
+
+    /* Computed from the above (check_destination.c). */
+    struct certificate_settings *client_certificate; /* NULL: none */
+    const char *tls_profile_origin; /* "destinations.partner.example",
+                                     * "destinations.default", "default" */
 
 struct spool_settings {
     uint64_t segment_size;  /* bytes */
@@ -347,6 +364,10 @@ const struct destination_settings *
 settings_destination(const struct settings *settings, struct sv domain);
 /* True where the listener's `domains` hold this canonical domain. */
 bool settings_accepts_domain(const struct listener_settings *listener,
+/* The destination's TLS profile with its own switches applied; the texts are
+ * borrowed. */
+void settings_destination_profile(const struct destination_settings *control,
+                                  struct tls_profile *profile);
                              struct sv domain);
 /* What the listener's domain map makes of this canonical domain: exact, then
  * the longest ".suffix", else the domain itself. */

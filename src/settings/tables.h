@@ -90,6 +90,11 @@ void settings_flow_free(struct listener_settings *listener);
 /* check_flow.c: what contradicts what there. */
 MUST_USE bool settings_check_flow(const struct listener_settings *listener,
                                   const struct conf_doc *doc, struct err *err);
+/* check_destination.c: completes the destinations. */
+MUST_USE bool settings_check_destinations(struct settings *settings,
+                                          const struct conf_doc *doc,
+                                          struct arena *arena, bool with_files,
+                                          struct err *err);
 /* check_tls.c: versions, ciphers and groups against the TLS library. */
 MUST_USE bool settings_check_profiles(const struct settings *settings,
                                       const struct conf_doc *doc,

@@ -83,14 +83,44 @@ static const struct conf_field destination_rows[] = {
      .dflt = "default",
      .effect = CONF_NEW_SESSION,
      .doc = "TLS versions and ciphers towards this destination."},
-    {.name = "client_certificate",
-     .type = CONF_REF,
-     .offset = AT(client_certificate, struct certificate_settings *),
-     .target = "certificates",
-     .word = "none",
-     .dflt = "none",
+    {BOOL(tls13), .dflt = "on", .effect = CONF_NEW_SESSION,
+     .doc = "`off`: TLS 1.3 is not offered to this destination even if its "
+            "profile has it, for a server that stumbles over it."},
+    {STRING(groups), .dflt_doc = "those of the profile",
      .effect = CONF_NEW_SESSION,
-     .doc = "Certificate that is shown to a server that asks for one."},
+     .doc = "Groups of the key exchange instead of those of the profile, in "
+            "order, as `X25519:P-256`."},
+    {BOOL(retry_classic), .dflt = "off", .effect = CONF_NEW_SESSION,
+     .doc = "When a handshake breaks off, try the server once more at once "
+            "and offer only the groups X25519, P-256, P-384 and P-521: some "
+            "firewalls drop the larger first message that newer groups need. "
+            "Both attempts are logged."},
+    {BOOL(session_tickets), .dflt = "on", .effect = CONF_NEW_SESSION,
+     .doc = "`off`: no session tickets are asked for or used, for a server "
+            "that stumbles over them."},
+    {.name = "client_certificate",
+     .type = CONF_STRING,
+     .offset = AT(client_certificate_name, char *),
+     .dflt_doc = "`\"\"`",
+     .effect = CONF_NEW_SESSION,
+     .doc = "Name of the certificate that is shown to a server that asks for "
+            "one. `\"\"`: the node's own, which is the first of "
+            "`certificates`. `none`: none is shown."},
+    {STRINGS(authorities, authority_count), .dflt = "[]", .max = 100,
+     .canonical = names_file, .effect = CONF_NEW_SESSION,
+     .doc = "Files (PEM) with authorities, or certificates, that are believed "
+            "of this destination."},
+    {BOOL(system_authorities), .dflt = "on", .effect = CONF_NEW_SESSION,
+     .doc = "Authorities that this machine trusts are believed too. `off`: "
+            "those of `authorities` alone."},
+    {STRINGS(revocation_lists, revocation_list_count), .dflt = "[]", .max = 100,
+     .canonical = names_file, .effect = CONF_NEW_SESSION,
+     .doc = "Files (PEM or DER) with revocation lists. Authorities for which "
+            "none is given are not checked."},
+    {BOOL(alert), .dflt = "on",
+     .doc = "Raise an alert when mail cannot be sent because TLS that is "
+            "required fails: one for the destination, whatever the number of "
+            "messages, and a notice when delivery works again."},
     {ENUM(ip_preference, preferences), .dflt = "prefer-v6",
      .effect = CONF_NEW_SESSION,
      .doc = "Which addresses of a host are tried first, or at all."},
@@ -102,6 +132,14 @@ static const struct conf_field destination_rows[] = {
     {U32(max_recipients_per_message), .unit = "recipients", .dflt = "100",
      .min = 1, .max = 100000, .effect = CONF_NEW_SESSION,
      .doc = "A message to more is sent several times."},
+    {U32(recipient_limit), .unit = "recipients", .dflt = "unlimited", .min = 1,
+     .max = 100000000, .word = "unlimited", .word_value = 0,
+     .effect = CONF_NEW_SESSION,
+     .doc = "Recipients that are sent to within `recipient_minutes`. The rest "
+            "waits for the next such period; no attempt is counted."},
+    {U32(recipient_minutes), .unit = "minutes", .dflt = "60", .min = 1,
+     .max = 60, .effect = CONF_NEW_SESSION,
+     .doc = "Length of the period of `recipient_limit`."},
     {ENUM(fallback, fallbacks), .dflt = "before-220",
      .effect = CONF_NEW_SESSION,
      .doc = "With `tls: preferred`, when a message goes in clear text after "
