@@ -7,7 +7,11 @@
  * Invariants, under the lock:
  *   - accepted - written == bytes in fill + bytes being written;
  *   - `writing` is set exactly while the thread is writing the drain half
- *     without the lock; nobody else writes to fd meanwhile. */
+ *     without the lock; nobody else writes to fd meanwhile.
+ *
+ * The reader of a pipe may stand still for ever. Then lines are lost, and that
+ * is all: nothing that a thread does here waits for that reader longer than
+ * PIPE_PATIENCE_MS, a reload or the end of the process least of all. */
 #include "base/log_internal.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -16,12 +20,13 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #define HALF (LOG_BUFFER / 2)
 #define GATHER_MS 5
-#define PIPE_PATIENCE_MS 1000 /* a full pipe is asked again after this */
+#define PIPE_PATIENCE_MS 100 /* a full pipe is asked again after this */
 
 static struct {
     pthread_mutex_t lock;
@@ -36,6 +41,7 @@ static struct {
     char *fill, *drain;
     atomic_size_t fill_length; /* atomic for on_abort() */
     atomic_bool writing;
+    atomic_bool leave; /* somebody waits: no patience with a full pipe */
     atomic_int fd;
     uint64_t accepted, written; /* bytes since the start */
     uint64_t dropped;           /* lines not yet reported */
@@ -60,22 +66,41 @@ count_lines(struct sv text)
     return lines;
 }
 
+/* A descriptor that polls writable takes this much without blocking. */
+static size_t
+chunk_of(int fd, struct sv text)
+{
+    struct stat status;
+
+    if (text.n <= PIPE_BUF ||
+        (fstat(fd, &status) == 0 && S_ISREG(status.st_mode)))
+        return text.n;
+    return PIPE_BUF;
+}
+
+/* False: it takes nothing, and somebody waits for us. */
+static bool
+wait_for_room(int fd)
+{
+    struct pollfd pipe = {.fd = fd, .events = POLLOUT};
+
+    while (poll(&pipe, 1, PIPE_PATIENCE_MS) == 0)
+        if (w.leave)
+            return false;
+    return true; /* or an error, which write() tells */
+}
+
 /* What could not be written; empty when all went well. */
 static struct sv
 write_all(int fd, struct sv text)
 {
-    while (text.n > 0) {
-        ssize_t n = write(fd, text.p, text.n);
+    while (text.n > 0 && wait_for_room(fd)) {
+        ssize_t n = write(fd, text.p, chunk_of(fd, text));
 
-        if (n >= 0) {
+        if (n >= 0)
             text = sv_from(text, (size_t)n);
-        } else if (errno == EAGAIN) {
-            struct pollfd pipe = {.fd = fd, .events = POLLOUT};
-
-            poll(&pipe, 1, PIPE_PATIENCE_MS);
-        } else if (errno != EINTR) {
+        else if (errno != EAGAIN && errno != EINTR)
             break;
-        }
     }
     return text;
 }
@@ -277,7 +302,10 @@ open_path(const char *path, struct err *err)
 
     if (path == NULL)
         return STDOUT_FILENO;
-    fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    /* Non-blocking, so that a FIFO that nobody reads is an error. */
+    fd = open(path,
+              O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
+              0640);
     if (fd == -1)
         err_sys(err, "open log file %s", path);
     return fd;
@@ -287,6 +315,7 @@ open_path(const char *path, struct err *err)
 static void
 change_fd(int fd)
 {
+    w.leave = true;
     while (w.writing)
         pthread_cond_wait(&w.settled, &w.lock);
     if (w.fill_length > 0) {
@@ -299,6 +328,7 @@ change_fd(int fd)
         close(w.fd);
     w.fd = fd;
     w.mid_line = false;
+    w.leave = false;
 }
 
 bool
@@ -314,7 +344,8 @@ log_writer_open(const struct log_options *options, struct err *err)
     if (fd == -1)
         return false;
     pthread_mutex_lock(&w.lock);
-    change_fd(fd);
+    if (path != NULL || w.path != NULL || w.fd != fd)
+        change_fd(fd);
     mem_free(w.path);
     w.path = path != NULL ? mem_strdup(path) : NULL;
     w.format = options->format;
@@ -371,6 +402,7 @@ log_writer_close(void)
     running = w.running;
     w.running = false; /* from here lines are written at once */
     w.stop = true;
+    w.leave = true;
     if (running)
         pthread_cond_signal(&w.wake);
     pthread_mutex_unlock(&w.lock);

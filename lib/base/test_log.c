@@ -330,6 +330,63 @@ test_fork(void **state UNUSED)
     unlink(path);
 }
 
+/* Runs in a process whose standard output is a pipe that nobody reads: lines
+ * are lost, but neither a change of the destination nor the end waits. */
+static void
+talk_to_nobody(void)
+{
+    const struct log_options to_pipe = {.process = "test", .level = LOG_INFO};
+    int fds[2];
+    struct err err;
+
+    alarm(10);
+    if (pipe(fds) == -1 || dup2(fds[1], STDOUT_FILENO) == -1 ||
+        !log_open(&to_pipe, &err))
+        _exit(1);
+    for (int i = 0; i < 3000; i++)
+        log_event(NULL, LOG_INFO, "lost", LOG_I64("n", i));
+    usleep(50000); /* the writer stands before the full pipe now */
+    if (!log_open(&to_pipe, &err))
+        _exit(2);
+    open_log(path, LOG_INFO);
+    log_event(NULL, LOG_INFO, "found", LOG_U64("n", 1));
+    log_close();
+    if (!log_open(&to_pipe, &err))
+        _exit(3);
+    log_event(NULL, LOG_INFO, "lost", LOG_U64("n", 1));
+    log_close();
+    _exit(0);
+}
+
+static void
+test_stuck_pipe(void **state UNUSED)
+{
+    pid_t child = fork();
+    struct buf text;
+    int status;
+
+    if (child == 0)
+        talk_to_nobody();
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    text = read_file(path);
+    assert_non_null(strstr(buf_cstr(&text), AT "info test found n=1\n"));
+    buf_fini(&text);
+    unlink(path);
+}
+
+static void
+test_fifo_without_reader(void **state UNUSED)
+{
+    const struct log_options options = {
+        .process = "test", .path = path, .level = LOG_INFO};
+    struct err err;
+
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_false(log_open(&options, &err));
+    unlink(path);
+}
+
 int
 main(void)
 {
@@ -344,6 +401,8 @@ main(void)
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_abort),
         cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_stuck_pipe),
+        cmocka_unit_test(test_fifo_without_reader),
     };
     int failed;
 
