@@ -264,12 +264,12 @@ struct destination_settings {
     uint32_t max_recipients_per_message;
     enum tls_fallback fallback;
     struct bounce_profile_settings *bounce_profile;
-};
 
     /* Computed from the above (check_destination.c). */
     struct certificate_settings *client_certificate; /* NULL: none */
     const char *tls_profile_origin; /* "destinations.partner.example",
                                      * "destinations.default", "default" */
+};
 
 struct spool_settings {
     uint64_t segment_size;  /* bytes */
@@ -362,12 +362,12 @@ const struct route_settings *settings_route(const struct settings *settings,
                                             struct sv domain);
 const struct destination_settings *
 settings_destination(const struct settings *settings, struct sv domain);
-/* True where the listener's `domains` hold this canonical domain. */
-bool settings_accepts_domain(const struct listener_settings *listener,
 /* The destination's TLS profile with its own switches applied; the texts are
  * borrowed. */
 void settings_destination_profile(const struct destination_settings *control,
                                   struct tls_profile *profile);
+/* True where the listener's `domains` hold this canonical domain. */
+bool settings_accepts_domain(const struct listener_settings *listener,
                              struct sv domain);
 /* What the listener's domain map makes of this canonical domain: exact, then
  * the longest ".suffix", else the domain itself. */
