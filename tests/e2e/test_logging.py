@@ -44,7 +44,7 @@ def in_source():
                 event[0].update(keys)
                 event[1].update(levels)
     # the writer makes this line itself, without log_event()
-    found["log.dropped"] = ({"lines"}, {"error"})
+    found["log.dropped"] = ({"count"}, {"error"})
     return found
 
 
