@@ -276,6 +276,7 @@ step(struct play *play)
         break;
     case VERB_CONF:
     case VERB_SPOOL_CONF:
+    case VERB_POLICY:
     case VERB_PEER:
     case VERB_WHOLE_ONLY:
         break;
@@ -295,8 +296,9 @@ find_peer(const struct script *script)
 static bool
 is_preparation(enum script_verb verb)
 {
-    return verb == VERB_CONF || verb == VERB_SPOOL_CONF || verb == VERB_PEER ||
-           verb == VERB_OCCUPY || verb == VERB_QUEUE || verb == VERB_WHOLE_ONLY;
+    return verb == VERB_CONF || verb == VERB_SPOOL_CONF ||
+           verb == VERB_POLICY || verb == VERB_PEER || verb == VERB_OCCUPY ||
+           verb == VERB_QUEUE || verb == VERB_WHOLE_ONLY;
 }
 
 static void

@@ -51,6 +51,9 @@ class Script:
             if verb == "conf":
                 key, _, value = rest.partition(":")
                 self.conf[key] = value.strip()
+            elif verb == "policy":
+                self.conf["policies"] = (self.conf.get("policies", "") +
+                                         "  " + rest + "\n")
             elif verb == "peer":
                 self.peer = (rest.rpartition(":")[0], 0)
         self.implicit = "tls://" in self.conf.pop("address", "")
@@ -62,6 +65,7 @@ class Script:
                     "proxy_protocol" in self.conf or "tls" in self.conf or
                     "STARTTLS" in str(self.lines) or "eof" in self.verbs or
                     "max_bad_commands" in self.conf or
+                    "policies" in self.conf or
                     self.lines[0][1] == "C:" or "mail:" in self.verbs or
                     "helo" in self.name or self.name.startswith("stranger"))
 
@@ -215,6 +219,7 @@ def make_gateway(folder, conf, implicit):
     """One program for all scripts with the same settings."""
     gateway = rig.Gateway(folder, host=rig.loopback())
     listener = {**BASE, **conf}
+    policies = listener.pop("policies", "")
     scheme = "tls://" if implicit else ""
     listener["address"] = f'"{scheme}{gateway.host}:{gateway.port}"'
     gateway.config.write_text(
@@ -222,6 +227,7 @@ def make_gateway(folder, conf, implicit):
         f"drain_timeout: 1s\nlog: {{path: {gateway.log}}}\n"
         f"certificates:\n  mx: {{chain: {folder}/mx.test.pem, "
         f"key: {folder}/mx.test.key}}\n"
+        "mail_flow_policies:\n  default: {}\n" + policies +
         "listeners:\n  Test:\n" +
         "".join(f"    {key}: {value}\n" for key, value in listener.items()) +
         "routes:\n  default: \"127.0.0.1:9\"\n"

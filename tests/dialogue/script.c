@@ -6,6 +6,7 @@ static const struct {
 } verbs[] = {
     {"conf", VERB_CONF},
     {"spool-conf", VERB_SPOOL_CONF},
+    {"policy", VERB_POLICY},
     {"peer", VERB_PEER},
     {"occupy", VERB_OCCUPY},
     {"queue", VERB_QUEUE},

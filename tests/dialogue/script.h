@@ -32,6 +32,7 @@
 enum script_verb {
     VERB_CONF,
     VERB_SPOOL_CONF,
+    VERB_POLICY,
     VERB_PEER,
     VERB_OCCUPY,
     VERB_QUEUE,

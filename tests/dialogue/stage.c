@@ -155,8 +155,12 @@ make_settings(const struct stage *stage, const struct script *script,
     buf_printf(&yaml,
                "hostname: gw.test\nstate_dir: %s\ncertificates:\n"
                "  mx: {chain: %s/cert.pem, key: %s/key.pem}\n"
-               "listeners:\n  Test:\n",
+               "mail_flow_policies:\n  default: {}\n",
                stage->folder, root, root);
+    for (size_t i = 0; i < script->count; i++)
+        if (script->lines[i].verb == VERB_POLICY)
+            buf_printf(&yaml, "  %.*s\n", SV_ARG(script->lines[i].text));
+    buf_add_str(&yaml, "listeners:\n  Test:\n");
     add_section(&yaml, script, VERB_CONF, listener_lines,
                 COUNT_OF(listener_lines));
     buf_add_str(&yaml, "spool:\n");
