@@ -477,6 +477,30 @@ on_mail(struct client *client)
     }
 }
 
+/* "Too many recipients" from a server that has taken some already: RFC 5321
+ * section 4.5.3.1.10 says 452, servers of older standards say 552. */
+static bool
+is_too_many(const struct client *client)
+{
+    const struct mail_status *status = &client->reply.status;
+
+    return client->reply.code == 552 && client->tx.accepted > 0 &&
+           (status->class == 0 ||
+            (status->subject == 5 && status->detail == 3));
+}
+
+static void
+refuse_recipient(struct client *client, struct parcel_recipient *to)
+{
+    struct client_verdict verdict = take_refusal(client);
+
+    if (is_too_many(client)) {
+        verdict.outcome = OUTCOME_DEFERRED;
+        verdict.status = (struct mail_status){4, 5, 3};
+    }
+    client_decide(to, &verdict);
+}
+
 /* Every recipient has its answer. */
 static void
 after_rcpts(struct client *client)
@@ -507,9 +531,7 @@ on_rcpt(struct client *client)
     if (tx->refused) {
         /* Its fate is known from MAIL. */
     } else if (is_refusal(client)) {
-        struct client_verdict verdict = take_refusal(client);
-
-        client_decide(to, &verdict);
+        refuse_recipient(client, to);
     } else if (client->reply.code / 100 == 2) {
         tx->accepted++;
     } else {

@@ -135,6 +135,25 @@ static const struct row {
      .mail = {.sender = "a@x.test",
               .to = {"b@y.test", "c@y.test", "d@y.test"},
               .content = "x\r\n"}},
+    {"552 to a further recipient: too many at a time, not too many for ever",
+     PIPE MAIL "C RCPT TO:<b@y.test>\nC RCPT TO:<c@y.test>\nC DATA\n"
+               "S 250 ok\nS 250 ok\nS 552 too many recipients\n"
+               "S 354 go\nC x\nC .\nS 250 taken\n",
+     "ready;sent relayed 250 2.0.0, deferred 552 4.5.3 smtp;",
+     .mail = {.sender = "a@x.test",
+              .to = {"b@y.test", "c@y.test"},
+              .content = "x\r\n"}},
+    {"552 that says something else is what it says",
+     PIPE MAIL "C RCPT TO:<b@y.test>\nC RCPT TO:<c@y.test>\nC DATA\n"
+               "S 250 ok\nS 250 ok\nS 552 5.2.2 full\n"
+               "S 354 go\nC x\nC .\nS 250 taken\n",
+     "ready;sent relayed 250 2.0.0, failed 552 5.2.2 smtp;",
+     .mail = {.sender = "a@x.test",
+              .to = {"b@y.test", "c@y.test"},
+              .content = "x\r\n"}},
+    {"552 to the only recipient is final",
+     PLAIN MAIL "S 250 ok\n" RCPT "S 552 full\n",
+     "ready;sent failed 552 5.0.0 smtp;", .parcels = 1},
     {"all refused and DATA too: RSET before the next",
      PIPE MAIL RCPT "C DATA\nS 250 ok\nS 550 no\nS 503 no\n"
                     "C RSET\n" MAIL RCPT "C DATA\n"
