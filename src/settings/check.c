@@ -198,10 +198,10 @@ check_certificates(const struct checker *c)
     for (size_t i = 0; i < c->settings->certificate_count; i++) {
         const struct certificate_settings *certificate =
             &c->settings->certificates[i];
-        struct tls_certificate_files files = {
-            .name = certificate->name,
-            .chain = certificate->chain,
-            .key = certificate->key};
+        struct tls_certificate_files files = {.name = certificate->name,
+                                              .chain = certificate->chain,
+                                              .key = certificate->key,
+                                              .ocsp = certificate->ocsp};
         struct err why;
 
         if (!tls_certificate_check(&files, &why))

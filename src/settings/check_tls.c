@@ -109,6 +109,23 @@ check_ciphers(const struct probe *probe)
 }
 
 static bool
+check_suites(const struct probe *probe)
+{
+    const struct tls_profile *profile = probe->profile;
+    struct err why;
+
+    if (profile->suites[0] == '\0' || probe->rows->suites == NULL)
+        return true;
+    if (!tls_ciphers_check(profile->suites, &why))
+        return conf_refuse(probe->doc, probe->rows->table, probe->rows->object,
+                           probe->rows->suites, probe->err, "%s", why.text);
+    if (SSL_CTX_set_ciphersuites(probe->context, profile->suites) != 1)
+        return refuse(probe, probe->rows->suites, profile->suites,
+                      "is not a list of TLS 1.3 suites of");
+    return true;
+}
+
+static bool
 check_groups(const struct probe *probe)
 {
     /* The library's macro wants text that it might write to. */
@@ -139,8 +156,8 @@ settings_check_profile(const struct tls_profile *profile,
     }
     /* The level of the library must not hide old ciphers from the check. */
     SSL_CTX_set_security_level(probe.context, 0);
-    ok =
-        check_versions(&probe) && check_ciphers(&probe) && check_groups(&probe);
+    ok = check_versions(&probe) && check_ciphers(&probe) &&
+         check_suites(&probe) && check_groups(&probe);
     SSL_CTX_free(probe.context);
     ERR_clear_error();
     return ok;
@@ -152,8 +169,14 @@ settings_check_profiles(const struct settings *settings,
 {
     for (size_t i = 0; i < settings->tls_profile_count; i++) {
         const struct tls_profile_settings *profile = &settings->tls_profiles[i];
-        const struct profile_rows rows = {&tls_profile_table, profile,
-                                          "versions", "ciphers", "groups"};
+        const struct profile_rows rows = {
+            .table = &tls_profile_table,
+            .object = profile,
+            .versions = "versions",
+            .ciphers = "ciphers",
+            .suites = "suites",
+            .groups = "groups",
+        };
 
         if (!settings_check_profile(&profile->profile, &rows, doc, err))
             return false;

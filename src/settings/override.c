@@ -125,8 +125,10 @@ make_inbound(const struct maker *m)
 {
     struct settings *settings = m->settings;
     const struct server_settings *server = server_of_node(settings);
-    const struct profile_rows rows = {&server_table, server, "tls_versions",
-                                      "tls_ciphers", NULL};
+    const struct profile_rows rows = {.table = &server_table,
+                                      .object = server,
+                                      .versions = "tls_versions",
+                                      .ciphers = "tls_ciphers"};
     struct buf note = {0}, where = {0};
     bool ok =
         make(m, &server->inbound, &rows, &settings->inbound_profile, &note);
@@ -159,8 +161,10 @@ static bool
 make_outbound(const struct maker *m)
 {
     struct settings *settings = m->settings;
-    const struct profile_rows rows = {&sender_table, &settings->sender,
-                                      "tls_versions", "tls_ciphers", NULL};
+    const struct profile_rows rows = {.table = &sender_table,
+                                      .object = &settings->sender,
+                                      .versions = "tls_versions",
+                                      .ciphers = "tls_ciphers"};
     struct buf note = {0};
     bool ok =
         make(m, &settings->sender, &rows, &settings->outbound_profile, &note);

@@ -108,6 +108,7 @@ struct certificate_settings {
     char *name;
     char *chain; /* file */
     char *key;   /* file */
+    char *ocsp;  /* file; "": none */
 };
 
 struct tls_profile_settings {
@@ -308,6 +309,7 @@ struct settings {
     uint64_t drain_timeout; /* ms that SIGTERM waits for sessions */
     struct certificate_settings *certificates;
     size_t certificate_count;
+    uint64_t certificate_check; /* ms between looks at the files; 0: off */
     struct tls_profile_settings *tls_profiles;
     size_t tls_profile_count;
     struct mail_flow_policy *mail_flow_policies; /* as in the file; [0] is

@@ -42,6 +42,13 @@ static const struct conf_field rows[] = {
     {ENTRIES(certificates, certificate_count, certificate_settings),
      .table = &certificate_table,
      .doc = "Certificates with their keys, by a name of your choice."},
+    {DURATION(certificate_check), .dflt = "10s", .min = 1000, .max = 3600000,
+     .word = "off",
+     .doc = "How often the files of certificates, trust stores and revocation "
+            "lists are looked at. What changed is taken into use at the second "
+            "look that finds it the same; a key that does not belong to its "
+            "certificate is not taken, and raises an alert. With `off`, "
+            "`waxgate reload` reads them."},
     {ENTRIES(tls_profiles, tls_profile_count, tls_profile_settings),
      .table = &tls_profile_table, .has_default = true, .max = 256,
      .doc = "Which TLS versions and ciphers are used. A listener or "

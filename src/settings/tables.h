@@ -103,7 +103,7 @@ MUST_USE bool settings_check_profiles(const struct settings *settings,
 struct profile_rows {
     const struct conf_table *table;
     const void *object;
-    const char *versions, *ciphers, *groups; /* rows, NULL: none */
+    const char *versions, *ciphers, *suites, *groups; /* rows, NULL: none */
 };
 MUST_USE bool settings_check_profile(const struct tls_profile *profile,
                                      const struct profile_rows *rows,

@@ -9,6 +9,10 @@ static const struct conf_field certificate_rows[] = {
     {PATH(key), .required = true, .min = 1, .effect = CONF_NEW_SESSION,
      .doc = "PEM file of the private key. Refused when other users may read "
             "it."},
+    {PATH(ocsp), .effect = CONF_NEW_SESSION, .dflt_doc = "none",
+     .doc = "DER file of the authority's OCSP response for this certificate. "
+            "It is stapled to handshakes while it is fresh and good; no "
+            "handshake fails for want of it."},
 };
 const struct conf_table certificate_table = {
     CONF_ROWS(certificate_rows),
@@ -60,6 +64,13 @@ static const struct conf_field profile_rows[] = {
      .effect = CONF_NEW_SESSION,
      .doc = "OpenSSL cipher list, instead of `strength`. Every element must "
             "be one that the library knows."},
+    {.name = "suites",
+     .type = CONF_STRING,
+     .offset = AT(profile.suites, const char *),
+     .dflt_doc = "those that stand in `ciphers`, else those of the library",
+     .effect = CONF_NEW_SESSION,
+     .doc = "Cipher suites of TLS 1.3, in order, as "
+            "`TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256`."},
     {.name = "groups",
      .type = CONF_STRING,
      .offset = AT(profile.groups, const char *),

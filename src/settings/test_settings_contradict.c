@@ -239,6 +239,25 @@ static const struct row rows[] = {
      "tls_profiles: {default: {ciphers: \"HIGH:!ALL\"}}\n",
      "t.yaml:2:35: tls_profiles.default.ciphers: \"HIGH:!ALL\" leaves no "
      "cipher for TLS 1.2 and below in $OPENSSL"},
+    {"suites of TLS 1.3",
+     "listeners: {In: {type: private, address: \"127.0.0.1:25\", relay_for: "
+     "127.0.0.0/8}}\n"
+     "tls_profiles: {default: {suites: \"TLS_AES_256_GCM_SHA384:TLS_NOPE\"}}\n",
+     "t.yaml:2:34: tls_profiles.default.suites: \"TLS_NOPE\" matches no cipher "
+     "of $OPENSSL"},
+    {"a suite of TLS 1.2 where those of 1.3 stand",
+     "listeners: {In: {type: private, address: \"127.0.0.1:25\", relay_for: "
+     "127.0.0.0/8}}\n"
+     "tls_profiles: {default: {suites: ECDHE-RSA-AES256-GCM-SHA384}}\n",
+     "t.yaml:2:34: tls_profiles.default.suites: "
+     "\"ECDHE-RSA-AES256-GCM-SHA384\" is not a list of TLS 1.3 suites of "
+     "$OPENSSL"},
+    {"certificates looked at too often",
+     "listeners: {In: {type: private, address: \"127.0.0.1:25\", relay_for: "
+     "127.0.0.0/8}}\n"
+     "certificate_check: 10ms\n",
+     "t.yaml:2:20: certificate_check: \"10ms\" is out of bounds (1s..1h or "
+     "off)"},
     {"groups",
      "listeners: {In: {type: private, address: \"127.0.0.1:25\", relay_for: "
      "127.0.0.0/8}}\n"

@@ -93,6 +93,7 @@ add_profile(EVP_MD_CTX *digest, const struct tls_profile_settings *profile)
 
     add_bytes(digest, numbers, sizeof numbers);
     add_text(digest, profile->profile.ciphers);
+    add_text(digest, profile->profile.suites);
     add_text(digest, profile->profile.groups);
 }
 

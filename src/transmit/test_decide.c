@@ -74,7 +74,8 @@ static void
 test_key(void **state)
 {
     char name[] = "own", file[] = "own.pem";
-    struct certificate_settings own = {name, file, file};
+    struct certificate_settings own = {
+        .name = name, .chain = file, .key = file, .ocsp = file};
     struct tls_profile_settings other = profile;
     struct destination_settings controls[] = {
         {.tls = DELIVER_TLS_PREFERRED, .tls_profile = &profile},
