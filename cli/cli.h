@@ -66,6 +66,7 @@ int run_config_show(struct cli *cli);
 int run_config_manual(struct cli *cli);
 int run_config_default(struct cli *cli);
 int run_import(struct cli *cli);
+int run_lint(struct cli *cli);
 int run_queue_list(struct cli *cli);
 int run_queue_show(struct cli *cli);
 int run_queue_retry(struct cli *cli);

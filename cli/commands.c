@@ -61,6 +61,13 @@ const struct cli_command cli_commands[] = {
      "On loopback and unprivileged ports.", run_config_default, false},
     {"config manual", "", "Prints the reference of all settings (Markdown).",
      NULL, run_config_manual, false},
+    {"lint", "[--json] [FILE]", "Warns of what works and is weak.",
+     "Of a configuration: TLS that is required of everybody, old versions and "
+     "ciphers, certificates that do not fit or end soon, keys that others can "
+     "read, rows that never match, destinations in clear text. Every warning "
+     "says where, what, why it matters and what would be better. Status 1 "
+     "when there are any.",
+     run_lint, false},
     {"import", "[--fragment] [--output FILE] FILE",
      "Takes TLS settings of MailMarshal or AsyncOS over.",
      "FILE is a registry export (.reg), a list of advanced settings "
