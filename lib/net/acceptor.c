@@ -1,10 +1,17 @@
+#include "base/log.h"
 #include "net/conn.h"
 #include <errno.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #define ACCEPT_ROUND 16 /* connections taken before others get a turn */
 #define ACCEPT_BACKOFF                                                         \
     250 /* ms without trying when the system is out of                         \
            descriptors; the backlog of the kernel waits */
+#define RESERVE_MAX                                                            \
+    64                     /* descriptors that peers cannot take: the process  \
+                              opens files and calls, too */
+#define COMPLAINT_MS 60000 /* between two words about it in the log */
 
 struct acceptor {
     struct watch *watch; /* owned */
@@ -12,6 +19,7 @@ struct acceptor {
     struct task release;
     int fd;
     bool paused, backing_off, freed, busy;
+    uint64_t quiet_until; /* ms */
     void (*on_accept)(void *arg, int fd, const struct net_address *peer);
     void *arg;
 };
@@ -39,6 +47,35 @@ is_exhaustion(int code)
            code == ENOMEM;
 }
 
+static void
+back_off(struct acceptor *acceptor, const char *why)
+{
+    uint64_t now = loop_now(acceptor->timer.loop);
+
+    acceptor->backing_off = true;
+    timer_arm(&acceptor->timer, ACCEPT_BACKOFF);
+    update(acceptor);
+    if (now < acceptor->quiet_until)
+        return;
+    acceptor->quiet_until = now + COMPLAINT_MS;
+    log_event(NULL, LOG_ERROR, "accept.exhausted", LOG_STR("reason", why));
+}
+
+/* The kernel gives the lowest free number, so a high one says how many are
+ * open. Of a low limit a quarter is kept. */
+static bool
+is_reserved(int fd)
+{
+    struct rlimit limit;
+    rlim_t reserve;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == -1)
+        return false;
+    reserve =
+        limit.rlim_cur / 4 < RESERVE_MAX ? limit.rlim_cur / 4 : RESERVE_MAX;
+    return (rlim_t)fd >= limit.rlim_cur - reserve;
+}
+
 /* False: there is no more to accept now. */
 static bool
 accept_one(struct acceptor *acceptor)
@@ -49,15 +86,18 @@ accept_one(struct acceptor *acceptor)
     int fd = accept4(acceptor->fd, (struct sockaddr *)&from, &length,
                      SOCK_NONBLOCK | SOCK_CLOEXEC);
 
+    if (fd >= 0 && is_reserved(fd)) {
+        close(fd);
+        back_off(acceptor, "nearly all descriptors of the process are open");
+        return false;
+    }
     if (fd >= 0) {
         net_address_from_sockaddr((struct sockaddr *)&from, &peer);
         acceptor->on_accept(acceptor->arg, fd, &peer);
         return true;
     }
     if (is_exhaustion(errno)) {
-        acceptor->backing_off = true;
-        timer_arm(&acceptor->timer, ACCEPT_BACKOFF);
-        update(acceptor);
+        back_off(acceptor, strerror(errno));
         return false;
     }
     /* Errors of the connection that was to be accepted show here too

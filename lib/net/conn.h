@@ -140,7 +140,9 @@ const struct tls_failure *conn_failure(const struct conn *conn);
 
 /* Accepts on a listening socket until freed. on_accept gets the descriptor
  * (nonblocking, close-on-exec) and owns it.  Out of descriptors (EMFILE,
- * ENFILE, ENOBUFS) it backs off for a while instead of spinning. */
+ * ENFILE, ENOBUFS) it backs off for a while instead of spinning, and says so
+ * (accept.exhausted); the last descriptors of the process are never given to
+ * peers, so that files can be opened and calls answered still. */
 struct acceptor;
 struct acceptor *acceptor_new(struct loop *loop, int listen_fd,
                               void (*on_accept)(void *arg, int fd,

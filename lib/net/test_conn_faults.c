@@ -248,6 +248,33 @@ check_no_descriptors(void **state)
     close(fd);
 }
 
+/* Peers cannot take the last descriptors: the process opens files with them. */
+static void
+check_reserved_descriptors(void **state)
+{
+    struct rlimit limit, low;
+    int fd = dial_raw(), next = dup(fd);
+    char byte;
+
+    (void)state;
+    close(next);
+    getrlimit(RLIMIT_NOFILE, &limit);
+    low = limit;
+    low.rlim_cur = (rlim_t)next + 2;
+    setrlimit(RLIMIT_NOFILE, &low);
+    run_for(20);
+    assert_null(server.conn);
+    assert_int_equal(recv(fd, &byte, 1, 0), 0);
+    close(fd);
+    fd = dial_raw();
+    run_for(20); /* it rests */
+    assert_null(server.conn);
+    setrlimit(RLIMIT_NOFILE, &limit);
+    run_for(400);
+    assert_non_null(server.conn);
+    close(fd);
+}
+
 int
 main(void)
 {
@@ -263,6 +290,7 @@ main(void)
         WITH_WORLD(check_linger),
         WITH_WORLD(check_free_with_lingering),
         WITH_WORLD(check_no_descriptors),
+        WITH_WORLD(check_reserved_descriptors),
     };
 
     return world_run("conn_faults", tests, COUNT_OF(tests));
