@@ -80,6 +80,8 @@ int run_cert_create_csr(struct cli *cli);
 int run_cert_import(struct cli *cli);
 int run_cert_export(struct cli *cli);
 int run_tls_ciphers(struct cli *cli);
+int run_hat_test(struct cli *cli);
+int run_listener_show(struct cli *cli);
 int run_spool_verify(struct cli *cli);
 int run_spool_dump(struct cli *cli);
 int run_version(struct cli *cli);

@@ -112,6 +112,16 @@ const struct cli_command cli_commands[] = {
      "Writes certificate, chain and key as PKCS#12.",
      "Sealed with a password, which is asked for at the terminal.",
      run_cert_export, false},
+    {"hat test", "[--name HOST] LISTENER ADDRESS",
+     "Shows which sender group and policy a client gets.",
+     "With the text that matched and every effective parameter with its "
+     "origin. HOST is taken as the confirmed name of the client; DNS is not "
+     "asked.",
+     run_hat_test, false},
+    {"listener show", "[NAME]", "Shows listeners of the configuration.",
+     "Also the rows of each host access table. `TLS` is what everybody gets "
+     "who is in no other group.",
+     run_listener_show, false},
     {"tls ciphers", "[--json] PROFILE|LIST",
      "Shows which cipher suites a profile or an OpenSSL list gives, in order.",
      "A profile of the configuration, `high`, `medium` or `low`, or a list. "
