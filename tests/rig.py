@@ -141,6 +141,9 @@ class Gateway:
         if destination:
             text += "destinations:\n  default:\n" + textwrap.indent(
                 textwrap.dedent(destination), "    ")
+        if "mail_flow_policies:" not in extra: # the load comes from one client
+            text += ("mail_flow_policies:\n  default: "
+                     "{max_handshakes_per_second: unlimited}\n")
         if "spool:" not in extra:
             text += "spool: {segment_size: 4M, min_free: 16M}\n"
         text += textwrap.dedent(extra)

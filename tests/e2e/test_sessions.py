@@ -72,7 +72,7 @@ def test_reloads_under_load_lose_nothing(gateway, tmp_path, cleanup):
     while loader.is_alive():
         gateway.call("reload")
         reloads += 1
-    loader.join()
+        loader.join(0.3)
     assert reloads > 2
     gateway.wait_empty()
     result = sink.finish()
