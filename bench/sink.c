@@ -592,6 +592,10 @@ parse_options(struct options *o, int argc, char **argv)
     while ((id = getopt_long(argc, argv, "", long_options, NULL)) != -1)
         if (!set_option(o, id == '?' ? OPT_HELP : id))
             return false;
+    if (optind < argc) {
+        fprintf(stderr, "sink: too many arguments: %s\n", argv[optind]);
+        return false;
+    }
     if (o->implicit_tls && o->certificate == NULL) {
         fputs("sink: --implicit-tls needs --cert and --key\n", stderr);
         return false;

@@ -3,6 +3,7 @@
  * (supervise/supervise.h). */
 #include "cli.h"
 
+#include "base/utf8.h"
 #include "supervise/supervise.h"
 
 /* How many arguments the command's name takes; 0: it is another one. */
@@ -36,6 +37,9 @@ find_command(struct cli *cli)
 static int
 unknown_command(const struct cli *cli)
 {
+    if (cli->argv[0][0] == '-')
+        return cli_misuse(cli, "unknown option, or one without its value: %s",
+                          cli->argv[0]);
     fprintf(stderr,
             "waxgate: there is no command \"%s%s%s\"; waxgate help lists "
             "them\n",
@@ -69,6 +73,21 @@ translate_customs(struct cli *cli)
         cli->argv[0] = version;
 }
 
+/* What the gateway is asked goes as JSON. Of two filters one that cannot be
+ * said must not leave the other to stand alone. */
+static bool
+is_sayable(const struct cli *cli)
+{
+    struct sv name = sv_of(cli->command->name);
+
+    if (!sv_take_prefix(&name, SV("queue ")))
+        return true;
+    for (int i = 0; i < cli->argc; i++)
+        if (!utf8_valid(sv_of(cli->argv[i])))
+            return false;
+    return true;
+}
+
 static int
 run_command(struct cli *cli)
 {
@@ -91,6 +110,8 @@ run_command(struct cli *cli)
         cli->argv -= length;
         return run_help(cli);
     }
+    if (!is_sayable(cli))
+        return cli_misuse(cli, "an argument is not UTF-8");
     return cli->command->run(cli);
 }
 
