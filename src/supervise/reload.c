@@ -228,13 +228,15 @@ reload_child_died(struct supervisor *s, struct child *child)
 {
     char text[CHANNEL_REFUSAL_MAX];
 
-    if (!s->reload.active || !child->asked)
+    if (!s->reload.active)
         return;
     child->asked = false;
     if (s->reload.committing) { /* it starts with the new one */
         end_if_committed(s);
         return;
     }
+    /* Also one that has answered: it is not started again before the reload has
+     * ended, and another that hangs would keep it down for all that time. */
     snprintf(text, sizeof text,
              "the %s died while it prepared the new "
              "configuration",
