@@ -29,8 +29,11 @@ static const char *const preludes[][2] = {
     {EHLO "STARTTLS\r\n", EHLO MAIL RCPT},
 };
 
+/* No limits that count over several sessions: one input is one transcript. */
 static const char yaml[] =
     "hostname: gw.test\nstate_dir: /nonexistent\n"
+    "mail_flow_policies:\n"
+    "  default: {max_handshakes_per_second: unlimited}\n"
     "certificates: {mx: {chain: /nonexistent, key: /nonexistent}}\n"
     "listeners:\n"
     "  A: {type: public, address: '192.0.2.25:25', certificates: [mx],\n"
