@@ -279,6 +279,14 @@ check_much_said(void **state)
     finish(&world);
 }
 
+static void
+lag(struct world *world, int records)
+{
+    pthread_mutex_lock(&world->queue->done_lock);
+    world->queue->records += (size_t)records;
+    pthread_mutex_unlock(&world->queue->done_lock);
+}
+
 /* However many wait for a destination that failed, only so much of it is on its
  * way to the ledger at a time, and others are not kept waiting for it. */
 static void
@@ -295,9 +303,13 @@ check_sweep_bounded(void **state)
     to = session(&world);
     queue_destination_failed(world.queue, to, &failure);
     pthread_mutex_lock(&world.queue->lock);
-    for (int i = 0; i < 100; i++)
-        (void)sweep_slice(world.queue);
+    lag(&world, QUEUE_RECORDS_MAX / 2 + 1); /* so much is on its way */
     assert_false(queue_record_lagging(world.queue));
+    assert_false(sweep_slice(world.queue));
+    assert_int_equal(world.queue->count[RCPT_WAITING], 0);
+    lag(&world, -(QUEUE_RECORDS_MAX / 2 + 1));
+    assert_true(sweep_slice(world.queue));
+    assert_in_range(world.queue->count[RCPT_WAITING], 1, QUEUE_RECORDS_MAX);
     pthread_mutex_unlock(&world.queue->lock);
     queue_session_ended(world.queue, to, false);
     while ((to = world_session(&world)) != NULL)
