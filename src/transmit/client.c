@@ -453,14 +453,37 @@ log_broken(const struct client *client, const struct tls_failure *failure)
             LOG_STR("floor", tls_floor_name(client->plan.decision.floor)));
 }
 
+/* A server that wants a certificate says so in various ways when it gets none:
+ * an alert, or it only closes, with TLS 1.3 even after the handshake. */
+static bool
+lacks_certificate(const struct client *client, enum tls_stage stage)
+{
+    const struct destination_settings *control = client->plan.decision.control;
+    const struct tls_facts *facts;
+
+    if (!client_in_tls_phase(client) || client->state == CLIENT_STARTTLS ||
+        (control != NULL && control->client_certificate != NULL))
+        return false;
+    facts = conn_tls(client->conn);
+    return stage == STAGE_CLIENT_CERTIFICATE ||
+           (facts != NULL && facts->certificate_requested &&
+            (stage == STAGE_HANDSHAKE || stage == STAGE_IO));
+}
+
 static void
 break_with(struct client *client, enum tls_stage stage, const char *reason)
 {
     struct tls_failure failure;
 
-    tls_failure_set(&failure, stage, "%s", reason);
+    if (lacks_certificate(client, stage))
+        tls_failure_set(&failure, STAGE_CLIENT_CERTIFICATE,
+                        "the server asked for a client certificate and we had "
+                        "none (%s)",
+                        reason);
+    else
+        tls_failure_set(&failure, stage, "%s", reason);
     log_broken(client, &failure);
-    client_lose(client, stage, "%s", reason);
+    client_lose(client, failure.stage, "%s", failure.reason);
 }
 
 static void
@@ -623,6 +646,12 @@ client_tls(const struct client *client)
     return client->conn != NULL && conn_is_tls(client->conn)
                ? conn_tls(client->conn)
                : NULL;
+}
+
+const struct tls_failure *
+client_tls_failure(const struct client *client)
+{
+    return &client->tls_failure;
 }
 
 enum tls_verify

@@ -99,6 +99,9 @@ const char *client_host(const struct client *client);
 const char *client_ip(const struct client *client);
 uint32_t client_messages(const struct client *client); /* sent or refused */
 const char *client_state_name(const struct client *client);
+/* TLS that failed and was done without: stage NONE where it did not fail, or
+ * was not offered. */
+const struct tls_failure *client_tls_failure(const struct client *client);
 /* NULL in clear text. */
 const struct tls_facts *client_tls(const struct client *client);
 enum tls_verify client_verify(const struct client *client); /* chain and name */

@@ -1,5 +1,6 @@
 /* From the greeting to the first MAIL: EHLO, STARTTLS and what follows from
  * the decision. */
+#include "mail/date.h"
 #include "transmit/client_internal.h"
 
 static const struct extension {
@@ -75,6 +76,8 @@ go_without_tls(struct client *client, enum tls_stage stage, const char *why)
               LOG_STR("stage", tls_stage_name(stage)), LOG_STR("reason", why),
               LOG_STR("floor", tls_floor_name(decision->floor)));
     if (allowed) {
+        if (stage != STAGE_NOT_OFFERED)
+            tls_failure_set(&client->tls_failure, stage, "%s", why);
         ready(client);
         return;
     }
@@ -188,10 +191,9 @@ name_matches(const struct client *client)
 }
 
 static enum tls_stage
-chain_stage(const char *reason)
+chain_stage(enum tls_verdict verdict)
 {
-    return strstr(reason, "expired") != NULL ||
-                   strstr(reason, "not yet valid") != NULL
+    return verdict == VERDICT_EXPIRED || verdict == VERDICT_NOT_YET_VALID
                ? STAGE_EXPIRED
                : STAGE_CHAIN;
 }
@@ -208,7 +210,7 @@ verify(const struct client *client, struct tls_failure *failure)
         return TLS_VERIFY_NONE;
     }
     if (facts->verify != TLS_VERIFY_OK) {
-        tls_failure_set(failure, chain_stage(facts->verify_reason), "%s",
+        tls_failure_set(failure, chain_stage(facts->verdict), "%s",
                         facts->verify_reason);
         return TLS_VERIFY_FAILED;
     }
@@ -221,12 +223,36 @@ verify(const struct client *client, struct tls_failure *failure)
     return TLS_VERIFY_OK;
 }
 
+enum { NAMES_LOGGED = 8, NAMES_TEXT = 512 };
+
+/* As many names as have room. */
+static void
+list_names(const struct tls_certificate_facts *peer, char *text, size_t size)
+{
+    size_t n = 0;
+
+    text[0] = '\0';
+    for (size_t i = 0; i < peer->name_count && i < NAMES_LOGGED; i++) {
+        size_t length = strlen(peer->names[i]);
+
+        if (n + length + 2 > size)
+            return;
+        n += (size_t)snprintf(text + n, size - n, "%s%s", i > 0 ? "," : "",
+                              peer->names[i]);
+    }
+}
+
 static void
 log_tls(const struct client *client, const struct tls_failure *failure,
         bool accepted)
 {
     const struct tls_facts *facts = conn_tls(client->conn);
+    const struct tls_certificate_facts *peer = facts->peer;
+    const struct destination_settings *control = client->plan.decision.control;
+    char names[NAMES_TEXT] = "", until[MAIL_DATE_TEXT];
 
+    if (peer != NULL)
+        list_names(peer, names, sizeof names);
     log_event(
         &client->log, LOG_INFO, "delivery.tls",
         LOG_STR("result", accepted ? "ok" : "failed"),
@@ -241,8 +267,18 @@ log_tls(const struct client *client, const struct tls_failure *failure,
         LOG_STR("sni", facts->server_name),
         LOG_STR("floor", tls_floor_name(client->plan.decision.floor)),
         LOG_STR("why", client->plan.decision.reason),
+        LOG_IF(control != NULL, LOG_STR("profile", control->tls_profile->name)),
+        LOG_IF(control != NULL,
+               LOG_STR("profile_from", control->tls_profile_origin)),
+        LOG_BOOL("certificate_requested", facts->certificate_requested),
         LOG_STR("subject", facts->peer_subject),
-        LOG_STR("sha256", facts->peer_sha256));
+        LOG_STR("sha256", facts->peer_sha256),
+        LOG_IF(peer != NULL, LOG_STR("issuer", peer->issuer)),
+        LOG_IF(peer != NULL, LOG_STR("serial", peer->serial)),
+        LOG_IF(peer != NULL, LOG_STR("spki_sha256", peer->spki_sha256)),
+        LOG_IF(peer != NULL,
+               LOG_STR("not_after", mail_date_iso(peer->not_after, until))),
+        LOG_IF(peer != NULL, LOG_STR("names", names)));
 }
 
 void

@@ -83,6 +83,7 @@ struct client {
     unsigned extensions; /* enum client_extension */
     uint64_t size_limit; /* SIZE of the server; 0: not said */
     enum tls_verify verify;
+    struct tls_failure tls_failure; /* see client_tls_failure() */
     /* ms on the loop's clock.  No message begins after deadline; one that began
      * before, or the preparation, may take until limit. */
     uint64_t started, deadline, limit;

@@ -83,20 +83,49 @@ add_text(EVP_MD_CTX *digest, const char *text)
 }
 
 static void
-add_profile(EVP_MD_CTX *digest, const struct tls_profile_settings *profile)
+add_profile(EVP_MD_CTX *digest, const struct tls_profile *profile)
 {
     const uint32_t numbers[] = {
-        profile->profile.versions,
-        (uint32_t)profile->profile.strength,
-        (uint32_t)profile->profile.preference,
+        profile->versions,
+        (uint32_t)profile->strength,
+        (uint32_t)profile->preference,
     };
 
     add_bytes(digest, numbers, sizeof numbers);
-    add_text(digest, profile->profile.ciphers);
-    add_text(digest, profile->profile.suites);
-    add_text(digest, profile->profile.groups);
+    add_text(digest, profile->ciphers);
+    add_text(digest, profile->suites);
+    add_text(digest, profile->groups);
 }
 
+static void
+add_texts(EVP_MD_CTX *digest, char *const *texts, size_t count)
+{
+    uint32_t number = (uint32_t)count;
+
+    add_bytes(digest, &number, sizeof number);
+    for (size_t i = 0; i < count; i++)
+        add_text(digest, texts[i]);
+}
+
+/* What is offered, shown and believed. */
+static void
+add_control(EVP_MD_CTX *digest, const struct destination_settings *control)
+{
+    const struct certificate_settings *own = control->client_certificate;
+    const uint8_t switches[] = {control->session_tickets,
+                                control->system_authorities};
+    struct tls_profile profile;
+
+    settings_destination_profile(control, &profile);
+    add_profile(digest, &profile);
+    add_bytes(digest, switches, sizeof switches);
+    add_texts(digest, control->authorities, control->authority_count);
+    add_texts(digest, control->revocation_lists,
+              control->revocation_list_count);
+    add_text(digest, own != NULL ? own->name : "");
+    add_text(digest, own != NULL ? own->chain : "");
+    add_text(digest, own != NULL ? own->key : "");
+}
 /* Two decisions have the same key exactly when every part of them and of what
  * they are about is the same: connections and TLS sessions of one are then
  * good for the other. */
@@ -109,7 +138,6 @@ set_key(const struct tls_evidence *evidence, struct tls_decision *decision)
         (uint32_t)decision->fallback,
         evidence->host_is_literal,
     };
-    const struct certificate_settings *own = decision->client_certificate;
     EVP_MD_CTX *digest = EVP_MD_CTX_new();
 
     if (digest == NULL || EVP_DigestInit_ex(digest, EVP_sha256(), NULL) != 1)
@@ -120,11 +148,8 @@ set_key(const struct tls_evidence *evidence, struct tls_decision *decision)
     add_text(digest, decision->server_name);
     add_text(digest, decision->names[0]);
     add_text(digest, decision->names[1]);
-    if (decision->profile != NULL)
-        add_profile(digest, decision->profile);
-    add_text(digest, own != NULL ? own->name : "");
-    add_text(digest, own != NULL ? own->chain : "");
-    add_text(digest, own != NULL ? own->key : "");
+    if (evidence->control->tls_profile != NULL)
+        add_control(digest, evidence->control);
     if (EVP_DigestFinal_ex(digest, decision->key.digest, NULL) != 1)
         abort();
     EVP_MD_CTX_free(digest);
@@ -141,8 +166,7 @@ decide(const struct tls_evidence *evidence, struct tls_decision *decision)
         .authentication = rule->authentication,
         .fallback = rule->floor == FLOOR_OPPORTUNISTIC ? control->fallback
                                                        : FALLBACK_NEVER,
-        .profile = control->tls_profile,
-        .client_certificate = control->client_certificate,
+        .control = control,
         .reason = rule->reason,
     };
     if (rule->floor != FLOOR_CLEAR)

@@ -27,9 +27,9 @@ struct tls_decision {
     enum tls_fallback fallback; /* when floor is opportunistic */
     char server_name[256];      /* SNI; "" for none */
     char names[2][256];         /* any of them satisfies; "" unused */
-    const struct tls_profile_settings *profile;
-    const struct certificate_settings *client_certificate;
-    const char *reason;         /* static: what decided */
+    const struct destination_settings *control; /* profile, certificate, trust
+                                                 * and switches */
+    const char *reason;                         /* static: what decided */
     struct tls_session_key key; /* digest of all of this, for caches */
 };
 

@@ -100,6 +100,12 @@ delivery_set_queue(struct delivery *delivery, struct queue *queue)
     delivery->queue = queue;
 }
 
+void
+delivery_set_troubles(struct delivery *delivery, struct tls_troubles *troubles)
+{
+    delivery->troubles = troubles;
+}
+
 /* --- Work --------------------------------------------------------------- */
 
 static struct session *

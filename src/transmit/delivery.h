@@ -12,12 +12,17 @@
 #include "transmit/queue.h"
 
 struct delivery; /* all sessions of this process */
+struct tls_troubles;
 
 /* loops: sessions are spread over them. */
 MUST_USE struct delivery *delivery_new(struct loop **loops, size_t loop_count,
                                        struct settings *settings,
                                        struct err *err);
 void delivery_set_queue(struct delivery *delivery, struct queue *queue);
+/* Where failures of TLS are written down; NULL: nowhere.  Before the first
+ * session. */
+void delivery_set_troubles(struct delivery *delivery,
+                           struct tls_troubles *troubles);
 /* Builds what the settings need (TLS contexts, resolver), aside; then use it
  * for new sessions or drop it. */
 MUST_USE bool delivery_prepare(struct delivery *delivery,

@@ -59,6 +59,8 @@ session_note_loss(struct session *session, const struct client_loss *loss)
     int rank = (int)rank_of(loss);
     bool permanent = !loss->tls && loss->code / 100 == 5;
 
+    if (loss->tls)
+        session_count_tls(session, &loss->failure);
     if (!permanent)
         session->all_permanent = false;
     if (rank <= session->failure_rank)
@@ -71,6 +73,46 @@ session_note_loss(struct session *session, const struct client_loss *loss)
         .failure = loss->failure,
     };
     point_at(session, client_host(session->client), client_ip(session->client));
+}
+
+static struct tls_trouble_event
+tls_event(const struct session *session, const struct tls_failure *failure)
+{
+    return (struct tls_trouble_event){
+        .destination = session->key,
+        .domain = session->destination->domain,
+        .failure = failure,
+        .now_s = loop_wall_us(session->worker->loop) / 1000000,
+        .alert = session->control->alert,
+    };
+}
+
+void
+session_count_tls(const struct session *session,
+                  const struct tls_failure *failure)
+{
+    struct tls_trouble_event event = tls_event(session, failure);
+
+    event.host = sv_of(client_host(session->client));
+    event.ip = sv_of(client_ip(session->client));
+    if (session->delivery->troubles != NULL)
+        tls_troubles_count(session->delivery->troubles, &event);
+}
+
+void
+session_note_kept_back(const struct session *session)
+{
+    const struct destination_failure *failure = &session->failure;
+    struct tls_trouble_event event = tls_event(session, &failure->failure);
+
+    if (session->failure_rank != RANK_TLS ||
+        session->delivery->troubles == NULL)
+        return;
+    event.host = failure->host;
+    event.ip = failure->ip;
+    event.queued =
+        queue_waiting(session->delivery->queue, session->destination);
+    tls_troubles_kept_back(session->delivery->troubles, &event);
 }
 
 void

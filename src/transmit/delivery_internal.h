@@ -17,12 +17,15 @@
 #include "transmit/delivery_memory.h"
 #include "transmit/pool.h"
 #include "transmit/route.h"
+#include "transmit/tls_trouble.h"
 #include <stdatomic.h>
 
+/* What destinations with the same TLS settings share. */
 struct revision_context {
-    const struct tls_profile_settings *profile;
-    const struct certificate_settings *certificate;
-    struct tls_context *context; /* owned */
+    const struct destination_settings *control; /* the first of them */
+    struct tls_context *context;                /* owned */
+    struct tls_context *classic; /* owned; for the second try of a handshake,
+                                  * NULL: there is none */
 };
 
 struct revision {
@@ -31,14 +34,16 @@ struct revision {
     struct dns_resolver *resolver; /* reference */
     struct revision_context *contexts;
     size_t context_count;
+    size_t *context_of; /* index for each of settings->destinations */
 };
 MUST_USE struct revision *
 revision_new(struct loop *loop, struct settings *settings, struct err *err);
 struct revision *revision_ref(struct revision *revision);
 void revision_unref(struct revision *revision); /* NULL is fine */
 /* Borrowed; NULL when the decision does without TLS. */
-struct tls_context *revision_context(const struct revision *revision,
-                                     const struct tls_decision *decision);
+const struct revision_context *
+revision_context(const struct revision *revision,
+                 const struct tls_decision *decision);
 
 /* What is on one loop; touched only there. */
 struct worker {
@@ -53,7 +58,8 @@ struct delivery {
     struct worker *workers; /* owned; [0] is the main loop */
     size_t worker_count;
     struct queue *queue;
-    size_t next_worker; /* main loop only */
+    struct tls_troubles *troubles; /* NULL: none */
+    size_t next_worker;            /* main loop only */
     pthread_mutex_t lock;
     struct revision *current, *prepared; /* references */
     struct pool pool;                    /* of struct session */
@@ -90,6 +96,7 @@ struct session {
     size_t next_target;
     struct client *client;  /* NULL: none */
     bool ready;             /* it has come to on_ready */
+    bool classic;           /* second try of a handshake */
     bool connected;         /* counted in delivery->connected */
     struct parcel *parcel;  /* waits for a server */
     struct parcel *sending; /* given to the client */
@@ -116,6 +123,12 @@ void delivery_user_gone(struct delivery *delivery);
 
 /* delivery_failure.c */
 void session_note_loss(struct session *session, const struct client_loss *loss);
+/* TLS failed with the client's server. */
+void session_count_tls(const struct session *session,
+                       const struct tls_failure *failure);
+/* No server was good enough: tells the operator where that is for want of
+ * TLS. */
+void session_note_kept_back(const struct session *session);
 void session_note_route(struct session *session, const struct route *route);
 /* Servers that could not be looked up count among those that could not be
  * asked. */

@@ -134,6 +134,8 @@ give_back(struct session *s, struct parcel *parcel)
 {
     for (size_t i = 0; i < parcel->recipient_count; i++)
         s->worked |= parcel->recipients[i].decided;
+    if (s->ready && s->worked && s->delivery->troubles != NULL)
+        tls_troubles_worked(s->delivery->troubles, s->key);
     session_log_attempt(s, parcel);
     queue_done(s->delivery->queue, parcel);
 }
@@ -171,6 +173,7 @@ fail_destination(struct session *s)
         timer_arm(&s->pause, s->delivery->pause_ms);
         return;
     }
+    session_note_kept_back(s);
     queue_destination_failed(s->delivery->queue, s->destination, &s->failure);
     s->worked = false;
     end_session(s);
@@ -251,6 +254,7 @@ connect_target(struct session *s)
         .destination = s->key,
         .timeouts = s->revision->settings->deliver_timeouts,
     };
+    const struct revision_context *contexts;
     char id[24];
 
     snprintf(id, sizeof id, "D%08llx%04x",
@@ -258,7 +262,9 @@ connect_target(struct session *s)
              atomic_fetch_add(&s->delivery->next_id, 1) & 0xffff);
     plan.delivery = id;
     decide_for(s, target, &plan.decision);
-    plan.context = revision_context(s->revision, &plan.decision);
+    contexts = revision_context(s->revision, &plan.decision);
+    if (contexts != NULL)
+        plan.context = s->classic ? contexts->classic : contexts->context;
     plan.clear =
         plan.decision.floor == FLOOR_OPPORTUNISTIC &&
         delivery_memory_has(&s->delivery->clear, clear_note(&plan.decision),
@@ -277,6 +283,7 @@ try_next_target(struct session *s)
         return;
     }
     s->target = s->next_target++;
+    s->classic = false;
     connect_target(s);
 }
 
@@ -474,6 +481,8 @@ on_ready(void *owner)
     char text[NET_ADDRESS_TEXT];
 
     s->ready = true;
+    if (client_tls_failure(s->client)->stage != STAGE_NONE)
+        session_count_tls(s, client_tls_failure(s->client));
     delivery_memory_forget(
         &s->delivery->down,
         down_note(&s->route->targets[s->target].address, text));
@@ -530,11 +539,41 @@ remember(struct session *s, const struct client_loss *loss)
                          now + CLEAR_MS);
 }
 
+/* A handshake that broke off may have met a firewall that cannot take a long
+ * first message: once more, with a short one. */
+static bool
+is_worth_a_classic_try(const struct session *s, const struct client_loss *loss)
+{
+    return s->control->retry_classic && !s->classic && loss->tls &&
+           loss->failure.stage == STAGE_HANDSHAKE;
+}
+
+static void
+retry_classic(struct session *s, const struct client_loss *loss)
+{
+    log_event(NULL, LOG_INFO, "delivery.retry", LOG_STR("destination", s->key),
+              LOG_STR("host", client_host(s->client)),
+              LOG_STR("ip", client_ip(s->client)),
+              LOG_STR("stage", tls_stage_name(loss->failure.stage)),
+              LOG_STR("reason", loss->failure.reason),
+              LOG_STR("groups", "classic"));
+    free_client(s);
+    s->classic = true;
+    connect_again(s);
+}
+
 static void
 lost_before_ready(struct session *s, const struct client_loss *loss)
 {
-    remember(s, loss);
+    bool again = is_worth_a_classic_try(s, loss);
+
+    if (!again)
+        remember(s, loss);
     session_note_loss(s, loss);
+    if (again) {
+        retry_classic(s, loss);
+        return;
+    }
     free_client(s);
     try_next_target(s);
 }

@@ -43,6 +43,9 @@ MUST_USE struct queue *queue_open(struct spool *spool, struct loop *loop,
                                   struct err *err);
 /* Writes a checkpoint and frees; nothing may be active. */
 void queue_close(struct queue *queue);
+/* What the view of destinations tells of TLS; NULL: nothing. */
+struct tls_troubles;
+void queue_set_troubles(struct queue *queue, struct tls_troubles *troubles);
 void queue_set_settings(struct queue *queue, struct settings *settings);
 /* No more work is handed out; on_idle is called on the main loop when nothing
  * is active. */
@@ -103,6 +106,9 @@ struct destination_failure {
 void queue_destination_failed(struct queue *queue,
                               struct destination *destination,
                               const struct destination_failure *failure);
+/* Recipients in the queue for this destination, in any state. */
+uint64_t queue_waiting(struct queue *queue,
+                       const struct destination *destination);
 /* A session asked for by on_session_wanted is over. worked: it delivered or got
  * a decision for something, so the destination is well. */
 void queue_session_ended(struct queue *queue, struct destination *destination,

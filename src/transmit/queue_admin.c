@@ -2,6 +2,7 @@
  * record is durable. */
 #include "mail/date.h"
 #include "transmit/queue_internal.h"
+#include "transmit/tls_trouble.h"
 
 json_t *
 admin_sv(struct sv text)
@@ -334,6 +335,8 @@ destination_json(const struct queue *queue, const struct destination_queue *d,
         (int)d->count[RCPT_WAITING], "held", (int)d->count[RCPT_HELD],
         "sessions", (int)d->sessions, "failures", (int)d->failures);
 
+    json_t *tls;
+
     json_object_set_new(json, "last_success", admin_time(d->worked_s));
     if (d->resting)
         json_object_set_new(json, "next_try", time_from_now(d->until, now));
@@ -345,7 +348,18 @@ destination_json(const struct queue *queue, const struct destination_queue *d,
         admin_reason(queue, d->reason, failure);
         json_object_set_new(json, "last_failure", failure);
     }
+    tls = queue->troubles != NULL
+              ? tls_troubles_json(queue->troubles, d->self.key)
+              : NULL;
+    if (tls != NULL)
+        json_object_set_new(json, "tls_failures", tls);
     return json;
+}
+
+void
+queue_set_troubles(struct queue *queue, struct tls_troubles *troubles)
+{
+    queue->troubles = troubles;
 }
 
 static void

@@ -116,6 +116,19 @@ destination_of(const struct queue *queue, const struct rcpt *rcpt)
     return domain_at(queue, rcpt->domain)->destination;
 }
 
+uint64_t
+queue_waiting(struct queue *queue, const struct destination *destination)
+{
+    const struct destination_queue *d = destination->queue;
+    uint64_t count = 0;
+
+    pthread_mutex_lock(&queue->lock);
+    for (size_t i = 0; i < RCPT_STATE_COUNT; i++)
+        count += d->count[i];
+    pthread_mutex_unlock(&queue->lock);
+    return count;
+}
+
 static void
 destination_free(struct queue *queue, struct destination_queue *d)
 {

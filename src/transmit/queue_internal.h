@@ -213,6 +213,7 @@ struct queue {
     struct loop *loop;
     struct settings *settings; /* referenced */
     struct queue_calls calls;
+    struct tls_troubles *troubles; /* for the view; NULL: none */
 
     struct slab messages, recipients;
     struct index by_id, by_queue_id;

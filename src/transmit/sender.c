@@ -1,9 +1,11 @@
 /* The sender: the process that brings mail out.  Ties together the spool (as
  * the ledger's writer), the queue and the deliveries. */
+#include "base/clock.h"
 #include "service/service.h"
 #include "spool/spool.h"
 #include "transmit/delivery.h"
 #include "transmit/queue.h"
+#include "transmit/tls_trouble.h"
 
 enum { WATCH_MS = 5000 };
 
@@ -12,6 +14,7 @@ struct sender {
     struct spool *spool;
     struct queue *queue;
     struct delivery *delivery;
+    struct tls_troubles *troubles;
     struct settings *candidate; /* referenced between prepare and commit */
     struct timer watch;         /* of the spool's health */
     void (*drained)(void *arg);
@@ -29,7 +32,16 @@ on_watch(struct timer *timer)
     sender->host->alert(sender->host, "ledger", status.failing,
                         status.failing ? status.failure
                                        : "the ledger is written again");
+    tls_troubles_expire(sender->troubles, clock_wall_s());
     timer_arm(timer, WATCH_MS);
+}
+
+static void
+on_trouble(void *arg, const char *key, bool raised, const char *text)
+{
+    struct sender *sender = arg;
+
+    sender->host->alert(sender->host, key, raised, text);
 }
 
 static void
@@ -44,6 +56,7 @@ sender_stop(void *self)
         queue_close(sender->queue);
     if (sender->spool != NULL)
         spool_close(sender->spool);
+    tls_troubles_free(sender->troubles);
     settings_unref(sender->candidate);
     mem_free(sender);
 }
@@ -68,6 +81,8 @@ sender_open(struct sender *sender, struct settings *settings, struct err *err)
     if (sender->queue == NULL)
         return false;
     delivery_set_queue(sender->delivery, sender->queue);
+    delivery_set_troubles(sender->delivery, sender->troubles);
+    queue_set_troubles(sender->queue, sender->troubles);
     return true;
 }
 
@@ -81,6 +96,7 @@ sender_start(struct service_host *host, struct settings *settings,
     (void)sockets;
     (void)socket_count;
     sender->host = host;
+    sender->troubles = tls_troubles_new(on_trouble, sender);
     timer_init(&sender->watch, host->loops[0], on_watch);
     if (!sender_open(sender, settings, err)) {
         sender_stop(sender);

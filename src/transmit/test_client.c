@@ -443,6 +443,7 @@ handshake(struct stage *t, struct sv how)
 
     if (sv_is(how, "bad")) {
         facts.verify = TLS_VERIFY_FAILED;
+        facts.verdict = VERDICT_EXPIRED;
         facts.verify_reason = "certificate has expired";
     }
     if (sv_is(how, "other"))

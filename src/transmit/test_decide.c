@@ -65,7 +65,7 @@ check(void **state)
     assert_string_equal(decision.names[0], row->first);
     assert_string_equal(decision.names[1], row->second);
     assert_int_equal(decision.fallback, row->fallback);
-    assert_ptr_equal(decision.profile, &profile);
+    assert_ptr_equal(decision.control, &control);
     assert_int_not_equal(decision.reason[0], '\0');
 }
 
@@ -76,7 +76,8 @@ test_key(void **state)
     char name[] = "own", file[] = "own.pem";
     struct certificate_settings own = {
         .name = name, .chain = file, .key = file, .ocsp = file};
-    struct tls_profile_settings other = profile;
+    char groups[] = "P-256", *files[] = {file};
+    struct tls_profile_settings other = profile, both = profile;
     struct destination_settings controls[] = {
         {.tls = DELIVER_TLS_PREFERRED, .tls_profile = &profile},
         {.tls = DELIVER_TLS_REQUIRED, .tls_profile = &profile},
@@ -88,12 +89,33 @@ test_key(void **state)
         {.tls = DELIVER_TLS_PREFERRED,
          .tls_profile = &profile,
          .fallback = FALLBACK_NEXT_ATTEMPT},
+        {.tls = DELIVER_TLS_PREFERRED, .tls_profile = &both},
+        {.tls = DELIVER_TLS_PREFERRED, .tls_profile = &both, .tls13 = true},
+        {.tls = DELIVER_TLS_PREFERRED,
+         .tls_profile = &profile,
+         .session_tickets = true},
+        {.tls = DELIVER_TLS_PREFERRED,
+         .tls_profile = &profile,
+         .groups = groups},
+        {.tls = DELIVER_TLS_PREFERRED,
+         .tls_profile = &profile,
+         .system_authorities = true},
+        {.tls = DELIVER_TLS_PREFERRED,
+         .tls_profile = &profile,
+         .authorities = files,
+         .authority_count = 1},
+        {.tls = DELIVER_TLS_PREFERRED,
+         .tls_profile = &profile,
+         .revocation_lists = files,
+         .revocation_list_count = 1},
     };
     static const char *const hosts[] = {"a.test", "b.test"};
     struct tls_decision decisions[COUNT_OF(controls) * 2], again;
     size_t n = 0;
 
     (void)state;
+    both.profile.versions |= TLS_BIT_TLS13;
+    both.profile.ciphers = "HIGH";
     other.profile.ciphers = "ECDHE+AESGCM";
     for (size_t i = 0; i < COUNT_OF(controls); i++)
         for (size_t j = 0; j < COUNT_OF(hosts); j++) {

@@ -266,6 +266,18 @@ queue_destination_failed(struct queue *queue, struct destination *destination,
     changed(queue);
 }
 
+uint64_t
+queue_waiting(struct queue *queue, const struct destination *destination)
+{
+    uint64_t count;
+
+    (void)destination;
+    pthread_mutex_lock(&queue->lock);
+    count = queue->ready.length;
+    pthread_mutex_unlock(&queue->lock);
+    return count;
+}
+
 void
 queue_session_ended(struct queue *queue, struct destination *destination,
                     bool worked)
