@@ -64,6 +64,12 @@ log_open(const struct log_options *options, struct err *err)
     return true;
 }
 
+bool
+log_try(const char *path, struct err *err)
+{
+    return log_writer_try(path, err);
+}
+
 void
 log_reopen(void)
 {

@@ -74,6 +74,9 @@ struct log_options {
  * file, new level): lines before keep their old destination.  Until the first
  * call lines go straight to standard error. */
 MUST_USE bool log_open(const struct log_options *options, struct err *err);
+/* Whether log_open() with this path would find its file usable. Makes the file
+ * where it is missing; nothing else changes. */
+MUST_USE bool log_try(const char *path, struct err *err);
 void log_reopen(void); /* after the file was rotated */
 void log_flush(void);  /* waits until everything is written */
 void log_close(void);

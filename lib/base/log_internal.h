@@ -29,6 +29,7 @@ void log_line_make(struct log_line *line, enum log_format format,
 /* Until log_writer_open() lines are written to standard error at once. */
 MUST_USE bool log_writer_open(const struct log_options *options,
                               struct err *err);
+MUST_USE bool log_writer_try(const char *path, struct err *err);
 void log_writer_reopen(void);
 void log_writer_flush(void);
 void log_writer_close(void);

@@ -331,15 +331,30 @@ change_fd(int fd)
     w.leave = false;
 }
 
+/* NULL stands for standard output. */
+static const char *
+file_of(const char *path)
+{
+    return path != NULL && strcmp(path, "-") == 0 ? NULL : path;
+}
+
+bool
+log_writer_try(const char *path, struct err *err)
+{
+    int fd = open_path(file_of(path), err);
+
+    if (fd > STDERR_FILENO)
+        close(fd);
+    return fd != -1;
+}
+
 bool
 log_writer_open(const struct log_options *options, struct err *err)
 {
-    const char *path = options->path;
+    const char *path = file_of(options->path);
     bool ok;
     int fd;
 
-    if (path != NULL && strcmp(path, "-") == 0)
-        path = NULL;
     fd = open_path(path, err);
     if (fd == -1)
         return false;

@@ -384,6 +384,8 @@ test_fifo_without_reader(void **state UNUSED)
 
     assert_int_equal(mkfifo(path, 0600), 0);
     assert_false(log_open(&options, &err));
+    assert_false(log_try(path, &err));
+    assert_true(log_try("-", &err));
     unlink(path);
 }
 

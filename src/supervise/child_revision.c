@@ -152,6 +152,8 @@ prepare(struct child_process *child, struct err *err)
 {
     struct child_revision *candidate = &child->candidate;
 
+    if (!log_try(candidate->settings->log.path, err))
+        return false;
     child->prepared = child->service->prepare(child->self, candidate->settings,
                                               candidate->sockets,
                                               candidate->socket_count, err);

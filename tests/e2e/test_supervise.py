@@ -54,7 +54,7 @@ def certificate(tmp_path_factory):
     folder = tmp_path_factory.mktemp("certificate")
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-         "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj",
+         "ec_paramgen_curve:P-256", "-nodes", "-days", "90", "-subj",
          "/CN=localhost", "-keyout", folder / "key.pem", "-out",
          folder / "cert.pem"],
         check=True, capture_output=True)
@@ -422,6 +422,7 @@ def test_bad_reload_changes_nothing(gateway):
     with gateway.connect() as session:
         for text, reason in (
                 (good + "no_such: 1\n", "no_such"),
+                (good.replace(str(gateway.log), "/nonexistent/log"), "/nonexistent/log"),
                 (good.replace("cert.pem", "absent.pem"), "absent.pem"),
                 (good.replace("state_dir: state", "state_dir: elsewhere"), "state_dir"),
                 ("", "waxgate.yaml")):
