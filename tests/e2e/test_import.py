@@ -93,19 +93,32 @@ def test_existing_file_is_kept(gw, tmp_path):
     assert "File exists" in done.stderr
 
 
-def test_imported_switches_are_in_force(gw, tmp_path):
+def handshake(gw, version):
+    return subprocess.run(
+        ["openssl", "s_client", "-starttls", "smtp", version, "-connect",
+         f"{gw.host}:{gw.port}"], input="QUIT\n", text=True,
+        capture_output=True).stdout
+
+
+def test_imported_switches_count_from_the_next_connection(gw, tmp_path):
     export = tmp_path / "list"
     export.write_text("SSLMethodTLSv1.2 = 0\n")
     candidate = tmp_path / "candidate.yaml"
     gw.call("import", str(export), "--output", str(candidate))
-    os.replace(candidate, gw.config)
     gw.start()
+    assert "Cipher is ECDHE" in handshake(gw, "-tls1_2")
+    os.replace(candidate, gw.config)
+    gw.call("reload")
+    assert "Cipher is (NONE)" in handshake(gw, "-tls1_2")
+    assert "TLSv1.3, Cipher is TLS_" in handshake(gw, "-tls1_3")
 
-    def handshake(version):
-        return subprocess.run(
-            ["openssl", "s_client", "-starttls", "smtp", version, "-connect",
-             f"{gw.host}:2525"], input="QUIT\n", text=True,
-            capture_output=True).stdout
 
-    assert "Cipher is (NONE)" in handshake("-tls1_2")
-    assert "TLSv1.3, Cipher is TLS_" in handshake("-tls1_3")
+def test_switches_of_one_node(gw):
+    text = gw.config.read_text()
+    gw.config.write_text(text + "node: gw7\nadvanced:\n"
+                         "  SSLMethodTLSv1_2: 0\n"
+                         "  Servers.GW7.SSLMethodTLSv1_2: 1\n"
+                         "  Servers.GW7.SSLMethodTLSv1_3: 0\n")
+    gw.start()
+    assert "Cipher is ECDHE" in handshake(gw, "-tls1_2")
+    assert "Cipher is (NONE)" in handshake(gw, "-tls1_3")
