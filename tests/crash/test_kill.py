@@ -54,10 +54,15 @@ def everything_arrived(sink, ids_file):
     return result, accepted
 
 
-@pytest.mark.parametrize("names", [["receiver"], ["sender"], ["controller"],
-                                   ["receiver", "sender", "controller"]],
-                         ids="+".join)
-@pytest.mark.parametrize("tls", [False, True], ids=["clear", "tls"])
+ALL = ["receiver", "sender", "controller"]
+
+
+@pytest.mark.parametrize("names, tls", [
+    (["receiver"], False), (["sender"], False), (["controller"], False),
+    (ALL, False), (ALL, True), *([(["receiver"], True), (["sender"], True),
+                                  (["controller"], True)] if rig.LONG else [])],
+    ids=lambda v: "+".join(v) if isinstance(v, list)
+    else "tls" if v else "clear")
 def test_kill_under_load(gateway, tmp_path, cleanup, names, tls):
     messages = 40000 if rig.LONG else 6000
     sink = cleanup(rig.Sink(tmp_path / "sink"))
@@ -113,7 +118,7 @@ def test_postfix_to_postfix_with_every_process_killed_in_turn(
                       "  default: {first_retry: 1s, max_retry: 2s}\n").start()
     front = cleanup(rig.Postfix(tmp_path / "front",
                                 relayhost=(gateway.host, gateway.port)).start())
-    killer = Killer(gateway, ["receiver", "sender", "controller"], (0.5, 1.5))
+    killer = Killer(gateway, ALL, (0.5, 1.5))
     killer.start()
     ids = tmp_path / "accepted"
     rig.load(front.address, messages, ids, sessions=20)
