@@ -9,10 +9,13 @@
 static const struct option {
     const char *name, *value;
 } options_always[] = {
-    {"msg-cache-size:", "16m"},         {"rrset-cache-size:", "32m"},
+    {"msg-cache-size:", "16m"},
+    {"rrset-cache-size:", "32m"},
     {"do-not-query-localhost:", "no"}, /* a resolver of the same machine */
     {"unblock-lan-zones:", "yes"},     /* internal names are ordinary names */
     {"local-zone:", "test. transparent"},
+    /* Names of loopback clients are the resolver's matter too. */
+    {"local-zone:", "127.in-addr.arpa. transparent"},
 };
 
 static bool

@@ -11,8 +11,6 @@ enum {
 static const struct refusal timed_out = {421, "4.4.2", "Connection timed out"};
 static const struct refusal expired = {421, "4.4.2",
                                        "Exceeded allowable connection time"};
-static const struct refusal too_many_handshakes = {
-    421, "4.4.5", "Too many TLS sessions at this time"};
 static const struct refusal stuck = {
     421, "4.3.0", "Cannot store the message now, try again later"};
 static const struct refusal closing_down = {
@@ -120,13 +118,6 @@ smtpd_start_tls(struct smtpd *s)
 {
     struct tls_context *context = smtpd_tls_context(s);
 
-    if (!smtpd_may_handshake(s)) {
-        if (smtpd_options(s)->implicit_tls)
-            smtpd_end(s, "too-many-handshakes");
-        else
-            smtpd_dismiss(s, &too_many_handshakes, "too-many-handshakes");
-        return;
-    }
     smtpd_enter(s, SMTPD_HANDSHAKE);
     arm(s);
     /* Behind a PROXY header the first bytes of TLS may be here already; after
@@ -305,7 +296,8 @@ void
 smtpd_greet(struct smtpd *s)
 {
     if (smtpd_options(s)->implicit_tls) {
-        smtpd_start_tls(s);
+        if (smtpd_may_handshake(s))
+            smtpd_start_tls(s);
         return;
     }
     smtpd_enter(s, SMTPD_HELO);

@@ -5,6 +5,8 @@
 
 static const struct refusal sender_needs_tls = {
     530, "5.7.0", "This sender must issue a STARTTLS command first"};
+static const struct refusal too_many_handshakes = {
+    421, "4.4.5", "Too many TLS sessions at this time"};
 
 /* Identifying ------------------------------------------------------------- */
 
@@ -129,8 +131,14 @@ smtpd_tls_context(const struct smtpd *s)
 bool
 smtpd_may_handshake(struct smtpd *s)
 {
-    return listener_admit_handshake(s->listener, conn_peer(s->conn), s->policy,
-                                    loop_now(s->home->loop));
+    if (listener_admit_handshake(s->listener, conn_peer(s->conn), s->policy,
+                                 loop_now(s->home->loop)))
+        return true;
+    if (smtpd_options(s)->implicit_tls)
+        smtpd_end(s, "too-many-handshakes");
+    else
+        smtpd_dismiss(s, &too_many_handshakes, "too-many-handshakes");
+    return false;
 }
 
 bool

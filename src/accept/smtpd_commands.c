@@ -202,6 +202,8 @@ cmd_starttls(struct smtpd *s, struct sv args)
         return reply_refuse(&tls_already);
     if (smtpd_tls_context(s) == NULL)
         return reply_refuse(&tls_missing);
+    if (!smtpd_may_handshake(s))
+        return REPLY_LATER;
     smtpd_say(s, &ready);
     /* A client waits for the 220 (RFC 3207 section 4): what is here already
      * was put there by somebody else, to be executed under TLS. */
