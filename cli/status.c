@@ -70,6 +70,33 @@ print_alerts(json_t *alerts)
 }
 
 static void
+print_certificates(json_t *certificates)
+{
+    static const struct text_column columns[] = {{"CERTIFICATE", false},
+                                                 {"STATE", false},
+                                                 {"UNTIL", false},
+                                                 {"DAYS", true},
+                                                 {"USED-BY", false}};
+    struct text_table table;
+    const json_t *row;
+    size_t i;
+
+    text_table_init(&table, columns, COUNT_OF(columns));
+    json_array_foreach(certificates, i, row)
+    {
+        char days[TEXT_SIZE];
+        bool refused = json_object_get(row, "error") != NULL;
+        const char *cells[] = {
+            text(row, "name"), refused ? "refused" : text(row, "state"),
+            text(row, "not_after"), days, text(row, "used_by")};
+
+        snprintf(days, sizeof days, "%" PRId64, number(row, "days_left"));
+        text_table_row(&table, cells);
+    }
+    text_table_fini(&table);
+}
+
+static void
 print_listeners(json_t *listeners)
 {
     static const struct text_column columns[] = {
@@ -135,6 +162,10 @@ print_status(json_t *status)
     putchar('\n');
     print_listeners(
         json_object_get(json_object_get(status, "receiver"), "listeners"));
+    if (json_array_size(json_object_get(status, "certificates")) > 0) {
+        putchar('\n');
+        print_certificates(json_object_get(status, "certificates"));
+    }
     putchar('\n');
     print_facts("receiver", json_object_get(status, "receiver"));
     print_facts("queue", json_object_get(status, "queue"));

@@ -51,7 +51,7 @@ def port_open(host, port):
         return s.connect_ex((host, port)) == 0
 
 
-def make_certificate(folder, name="mx.test", days=30, **options):
+def make_certificate(folder, name="mx.test", days=90, **options):
     """A self-signed certificate; returns the paths of chain and key."""
     folder = pathlib.Path(folder)
     cert, key = folder / f"{name}.pem", folder / f"{name}.key"

@@ -1,5 +1,5 @@
 /* Which version of a file was read. */
-#include "tls/tls_internal.h"
+#include "tls/stamp.h"
 #include <sys/stat.h>
 
 void
@@ -32,16 +32,22 @@ is_same_time(struct timespec a, struct timespec b)
 }
 
 bool
+stamp_same(const struct file_stamp *a, const struct file_stamp *b)
+{
+    return a->exists == b->exists && a->device == b->device &&
+           a->inode == b->inode && a->size == b->size &&
+           is_same_time(a->modified, b->modified) &&
+           is_same_time(a->changed, b->changed);
+}
+
+bool
 stamp_changed(const struct file_stamp *stamp)
 {
     struct file_stamp now;
     bool changed;
 
     stamp_init(&now, stamp->path);
-    changed = now.exists != stamp->exists || now.device != stamp->device ||
-              now.inode != stamp->inode || now.size != stamp->size ||
-              !is_same_time(now.modified, stamp->modified) ||
-              !is_same_time(now.changed, stamp->changed);
+    changed = !stamp_same(&now, stamp);
     stamp_fini(&now);
     return changed;
 }

@@ -5,6 +5,7 @@
 #include "base/sv.h"
 #include "tls/context.h"
 #include "tls/facts.h"
+#include "tls/stamp.h"
 #include "tls/stream.h"
 #include <openssl/ssl.h>
 #include <sys/types.h>
@@ -35,20 +36,6 @@ bool staple_load(struct staple *staple, const struct certificate *certificate,
 void staple_fini(struct staple *staple);
 bool staple_is_fresh(const struct staple *staple, int64_t now);
 void staples_use(SSL_CTX *ctx, struct tls_context *context);
-
-/* stamp.c: which version of a file was read. */
-struct file_stamp {
-    char *path; /* owned */
-    bool exists;
-    dev_t device;
-    ino_t inode;
-    off_t size;
-    struct timespec modified, changed;
-};
-/* Before the file is read, so that a change meanwhile is noticed later. */
-void stamp_init(struct file_stamp *stamp, const char *path);
-void stamp_fini(struct file_stamp *stamp);
-bool stamp_changed(const struct file_stamp *stamp);
 
 /* trust.c */
 /* A reference for the caller; NULL: a file is missing or wrong. */

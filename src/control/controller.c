@@ -4,6 +4,7 @@
  * what belongs to the queue or to the receiver; it never touches mail.  The
  * methods are rows of a table. */
 #include "base/buf.h"
+#include "control/certificates.h"
 #include "control/status.h"
 #include "service/link.h"
 #include "service/service.h"
@@ -13,6 +14,7 @@ struct controller {
     struct settings *settings;  /* referenced */
     struct settings *candidate; /* referenced; between prepare and commit */
     struct status *status;
+    struct certificates *certificates;
 };
 
 static void
@@ -26,7 +28,8 @@ socket_path(const struct controller *controller, const char *process,
 static void
 call_status(struct controller *controller, struct rpc_call *call)
 {
-    status_answer(controller->status, controller->settings, call);
+    status_answer(controller->status, controller->settings,
+                  certificates_describe(controller->certificates), call);
 }
 
 static void
@@ -120,6 +123,7 @@ controller_start(struct service_host *host, struct settings *settings,
     controller->host = host;
     controller->settings = settings_ref(settings);
     controller->status = status_new(host);
+    controller->certificates = certificates_new(host, settings);
     return controller;
 }
 
@@ -131,6 +135,7 @@ controller_prepare(void *self, struct settings *candidate,
     struct controller *controller = self;
 
     controller->candidate = settings_ref(candidate);
+    certificates_prepare(controller->certificates, candidate);
     return true;
 }
 
@@ -142,6 +147,7 @@ controller_commit(void *self)
     settings_unref(controller->settings);
     controller->settings = controller->candidate;
     controller->candidate = NULL;
+    certificates_commit(controller->certificates);
 }
 
 static void
@@ -151,6 +157,7 @@ controller_abandon(void *self)
 
     settings_unref(controller->candidate);
     controller->candidate = NULL;
+    certificates_abandon(controller->certificates);
 }
 
 /* The last one to end: nothing that it does outlives a call. */
@@ -165,6 +172,7 @@ controller_stop(void *self)
 {
     struct controller *controller = self;
 
+    certificates_free(controller->certificates);
     status_free(controller->status);
     settings_unref(controller->settings);
     settings_unref(controller->candidate);

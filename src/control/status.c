@@ -202,12 +202,13 @@ ask(struct status *status, const struct settings *settings,
 
 void
 status_answer(struct status *status, const struct settings *settings,
-              struct rpc_call *call)
+              json_t *certificates, struct rpc_call *call)
 {
     struct gather *gather = mem_alloc(sizeof *gather);
 
     gather->call = call;
     gather->answer = describe_self(status, settings);
+    json_object_set_new(gather->answer, "certificates", certificates);
     gather->missing = 1; /* this function */
     for (size_t i = 0; i < COUNT_OF(sources); i++)
         ask(status, settings, &sources[i], gather);

@@ -10,9 +10,10 @@ struct status;
 struct status *status_new(struct service_host *host);
 void status_free(struct status *status);
 
-/* Ends the call, when all have answered or failed to within some seconds. */
+/* Ends the call, when all have answered or failed to within some seconds.
+ * certificates, an array, is stolen. */
 void status_answer(struct status *status, const struct settings *settings,
-                   struct rpc_call *call);
+                   json_t *certificates, struct rpc_call *call);
 json_t *status_alerts(const struct supervisor_link *link); /* an array */
 /* NULL when the supervisor has not told of it. */
 const struct link_process *status_process(const struct supervisor_link *link,

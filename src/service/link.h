@@ -44,6 +44,10 @@ struct supervisor_link {
     /* Asks for a reload; on_reload comes once. */
     void (*reload)(struct supervisor_link *link, link_on_reload *on_reload,
                    void *arg);
+    /* The same of the configuration in force: its text is not read anew, the
+     * files that it names are. */
+    void (*reload_files)(struct supervisor_link *link,
+                         link_on_reload *on_reload, void *arg);
 };
 
 const char *link_state_name(enum link_state state); /* "ready" */

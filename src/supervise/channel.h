@@ -40,13 +40,13 @@ enum channel_type {
     CHANNEL_STOP,
     CHANNEL_PROCESS,  /* name; number: index; values: state, pid, restarts,
                        * since; to the controller */
-    CHANNEL_RELOADED, /* flag: done; number: revision; text; to the
-                       * controller */
+    CHANNEL_RELOADED, /* flag: done; number: revision; text; values[0]: it was
+                       * of the files only; to the controller */
     /* From the process. */
     CHANNEL_READY,     /* number: revision */
     CHANNEL_REFUSED,   /* number: revision; text */
     CHANNEL_COMMITTED, /* number: revision: it is in force here */
-    CHANNEL_RELOAD,    /* the controller asks */
+    CHANNEL_RELOAD,    /* the controller asks; flag: of the files only */
     /* Both ways. */
     CHANNEL_ALERT, /* flag: raised; name: key; text; source; values[0]: since */
     CHANNEL_TYPES

@@ -10,6 +10,7 @@
 struct child_waiter {
     link_on_reload *on_reload;
     void *arg;
+    uint32_t files_only;
 };
 
 /* The supervisor reads at once; while it writes a log line it may take a
@@ -65,19 +66,40 @@ on_alert(struct service_host *host, const char *key, bool raised,
 }
 
 static void
-ask_reload(struct supervisor_link *link, link_on_reload *on_reload, void *arg)
+add_waiter(struct child_process *child, struct child_waiter waiter)
+{
+    child->waiters = mem_resize(child->waiters, (child->waiter_count + 1) *
+                                                    sizeof *child->waiters);
+    child->waiters[child->waiter_count++] = waiter;
+}
+
+static void
+ask(struct supervisor_link *link, struct child_waiter waiter)
 {
     struct child_process *child =
         CONTAINER_OF(link, struct child_process, link);
-    const struct channel_message message = {.type = CHANNEL_RELOAD};
+    const struct channel_message message = {.type = CHANNEL_RELOAD,
+                                            .flag = waiter.files_only};
 
-    child->waiters = mem_resize(child->waiters, (child->waiter_count + 1) *
-                                                    sizeof *child->waiters);
-    child->waiters[child->waiter_count++] =
-        (struct child_waiter){on_reload, arg};
+    add_waiter(child, waiter);
     child_tell(child, &message);
 }
 
+static void
+ask_reload(struct supervisor_link *link, link_on_reload *on_reload, void *arg)
+{
+    ask(link, (struct child_waiter){.on_reload = on_reload, .arg = arg});
+}
+
+static void
+ask_reload_files(struct supervisor_link *link, link_on_reload *on_reload,
+                 void *arg)
+{
+    ask(link, (struct child_waiter){
+                  .on_reload = on_reload, .arg = arg, .files_only = true});
+}
+
+/* Who waits for a reload of the other kind goes on waiting. */
 void
 child_on_reloaded(struct child_process *child,
                   const struct channel_message *message)
@@ -156,6 +178,7 @@ child_link_init(struct child_process *child)
     child->host.alert = on_alert;
     child->host.supervisor = &child->link;
     child->link.reload = ask_reload;
+    child->link.reload_files = ask_reload_files;
 }
 
 void

@@ -414,7 +414,8 @@ on_message(struct supervisor *s, struct child *child,
         break;
     case CHANNEL_RELOAD:
         if (child->controls)
-            reload_request(s, RELOAD_BY_CONTROLLER);
+            reload_request(s, message->flag != 0 ? RELOAD_OF_FILES
+                                                 : RELOAD_BY_CONTROLLER);
         break;
     case CHANNEL_ALERT:
         alert_set(s, child->name, message->name, message->flag != 0,

@@ -33,8 +33,10 @@ tell_result(struct supervisor *s, bool ok, uint64_t number, const char *text)
                   LOG_U64("revision", number), LOG_STR("reason", text),
                   LOG_U64("in_force", s->revision.number));
     notify_ready(s);
-    if (!(s->reload.by & RELOAD_BY_CONTROLLER) || controller->channel == -1)
+    if (!(s->reload.by & (RELOAD_BY_CONTROLLER | RELOAD_OF_FILES)) ||
+        controller->channel == -1)
         return;
+    message.values[0] = s->reload.by == RELOAD_OF_FILES;
     CHANNEL_TEXT(message.text, text);
     child_send(s, controller, &message, NULL, 0);
 }
@@ -139,16 +141,30 @@ reload_commit(struct supervisor *s)
     end_if_committed(s);
 }
 
+/* A reload of the files waits until one that reads the text too has ended: that
+ * one may be refused for what the text says. */
+static void
+take_wish(struct reload *reload)
+{
+    unsigned whole = reload->wanted & ~(unsigned)RELOAD_OF_FILES;
+
+    reload->by = whole != 0 ? whole : reload->wanted;
+    reload->wanted &= ~reload->by;
+}
+
 static void
 reload_begin(struct supervisor *s, uint64_t now)
 {
     struct revision *candidate = &s->reload.candidate;
     struct err err;
+    bool loaded;
 
-    s->reload.by = s->reload.wanted;
-    s->reload.wanted = 0;
+    take_wish(&s->reload);
     notify_reloading();
-    if (!revision_load(s, candidate, &err)) {
+    loaded = s->reload.by == RELOAD_OF_FILES
+                 ? revision_load_again(s, candidate, &err)
+                 : revision_load(s, candidate, &err);
+    if (!loaded) {
         reload_end(s, false, s->last_number, err.text);
         return;
     }
@@ -190,8 +206,8 @@ reload_tick(struct supervisor *s, uint64_t now)
         else
             reload_abandon(s, "not all processes answered in time");
     }
-    if (!reload->active && reload->wanted != 0 && !s->drain.active &&
-        !somebody_starts(s))
+    while (!reload->active && reload->wanted != 0 && !s->drain.active &&
+           !somebody_starts(s))
         reload_begin(s, now);
     return reload->active ? reload->deadline : NEVER;
 }

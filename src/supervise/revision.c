@@ -74,26 +74,63 @@ check_fixed(const struct supervisor *s, const struct settings *candidate,
     return false;
 }
 
+static bool
+read_again(int text_fd, struct buf *text, struct err *err)
+{
+    off_t place = 0;
+    ssize_t got;
+
+    do {
+        got = pread(text_fd, buf_reserve(text, 65536), 65536, place);
+        if (got > 0) {
+            buf_grew(text, (size_t)got);
+            place += got;
+        }
+    } while (got > 0);
+    if (got == -1)
+        err_sys(err, "configuration in force");
+    return got != -1;
+}
+
+static bool
+load(struct supervisor *s, struct sv text, struct revision *revision,
+     struct err *err)
+{
+    const struct settings_options options = {.check_files = true,
+                                             .revision = revision->number};
+
+    revision->settings = settings_load(text, s->config_path, &options, err);
+    if (revision->settings == NULL || !check_fixed(s, revision->settings, err))
+        return false;
+    revision->text_fd = seal_text(text, err);
+    return revision->text_fd != -1;
+}
+
 bool
 revision_load(struct supervisor *s, struct revision *revision, struct err *err)
 {
-    const struct settings_options options = {.check_files = true,
-                                             .revision = ++s->last_number};
     struct buf text = {0};
     bool ok;
 
-    *revision = (struct revision){.number = options.revision, .text_fd = -1};
-    ok = read_text(s->config_path, &text, err);
-    if (ok) {
-        revision->settings =
-            settings_load(buf_view(&text), s->config_path, &options, err);
-        ok = revision->settings != NULL &&
-             check_fixed(s, revision->settings, err);
-    }
-    if (ok) {
-        revision->text_fd = seal_text(buf_view(&text), err);
-        ok = revision->text_fd != -1;
-    }
+    *revision = (struct revision){.number = ++s->last_number, .text_fd = -1};
+    ok = read_text(s->config_path, &text, err) &&
+         load(s, buf_view(&text), revision, err);
+    if (!ok)
+        revision_close(revision);
+    buf_fini(&text);
+    return ok;
+}
+
+bool
+revision_load_again(struct supervisor *s, struct revision *revision,
+                    struct err *err)
+{
+    struct buf text = {0};
+    bool ok;
+
+    *revision = (struct revision){.number = ++s->last_number, .text_fd = -1};
+    ok = read_again(s->revision.text_fd, &text, err) &&
+         load(s, buf_view(&text), revision, err);
     if (!ok)
         revision_close(revision);
     buf_fini(&text);

@@ -49,7 +49,11 @@ struct revision {
     struct listen_set listeners;
 };
 
-enum reload_by { RELOAD_BY_SIGNAL = 1, RELOAD_BY_CONTROLLER = 2 };
+enum reload_by {
+    RELOAD_BY_SIGNAL = 1,
+    RELOAD_BY_CONTROLLER = 2,
+    RELOAD_OF_FILES = 4, /* the controller asks; the text stays */
+};
 
 struct reload {
     bool active;
@@ -93,6 +97,9 @@ struct supervisor {
 /* Reads and checks the file; listeners are not opened yet. */
 MUST_USE bool revision_load(struct supervisor *s, struct revision *revision,
                             struct err *err);
+/* The same from the text in force: files that it names may be others now. */
+MUST_USE bool revision_load_again(struct supervisor *s,
+                                  struct revision *revision, struct err *err);
 void revision_close(struct revision *revision);
 /* Gives the candidate's listeners back to the one in force. */
 void revision_abandon(struct supervisor *s, struct revision *candidate);
