@@ -274,7 +274,8 @@ run_queue_stats(struct cli *cli)
 static const struct text_column destination_columns[] = {
     {"DESTINATION", false}, {"SESSIONS", true}, {"READY", true},
     {"ACTIVE", true},       {"WAITING", true},  {"HELD", true},
-    {"FAILURES", true},     {"NEXT", true},     {"LAST FAILURE", false},
+    {"FAILURES", true},     {"TLS", true},      {"TLS SINCE", false},
+    {"TLS LAST", false},    {"NEXT", true},     {"LAST FAILURE", false},
 };
 
 static void
@@ -282,6 +283,8 @@ on_destination(void *table, const json_t *row)
 {
     static const char *const keys[] = {"sessions", "ready", "active",
                                        "waiting",  "held",  "failures"};
+    const json_t *trouble = json_object_get(row, "tls_failures");
+    char tls[TEXT_SIZE];
     char numbers[COUNT_OF(keys)][TEXT_SIZE], next[TEXT_SIZE], reason[1024];
     const char *cells[COUNT_OF(destination_columns)];
     size_t n = 0;
@@ -291,6 +294,10 @@ on_destination(void *table, const json_t *row)
         snprintf(numbers[i], TEXT_SIZE, "%" PRId64, number(row, keys[i]));
         cells[n++] = numbers[i];
     }
+    snprintf(tls, sizeof tls, "%" PRId64, number(trouble, "count"));
+    cells[n++] = tls;
+    cells[n++] = trouble != NULL ? text(trouble, "first") : "";
+    cells[n++] = trouble != NULL ? text(trouble, "last") : "";
     cells[n++] = text_of_wait(text(row, "next_try"), next);
     cells[n++] = reason_text(json_object_get(row, "last_failure"), reason,
                              sizeof reason);

@@ -464,13 +464,18 @@ queue_take(struct queue *queue, struct destination *destination,
     for (int i = 0; i < TAKE_TRIES; i++) {
         struct handed *handed = NULL;
         struct spool_place place;
+        uint32_t allowed = 0;
         struct err err = {0};
 
         pthread_mutex_lock(&queue->lock);
         if (!schedule_refuses(queue, d))
-            handed = hand_out(queue, d, max_recipients);
-        if (handed != NULL)
+            allowed = schedule_allowance(queue, d, max_recipients);
+        if (allowed > 0)
+            handed = hand_out(queue, d, allowed);
+        if (handed != NULL) {
+            d->period_count += (uint32_t)handed->parcel.recipient_count;
             describe(queue, handed, d, &place);
+        }
         pthread_mutex_unlock(&queue->lock);
         if (handed == NULL)
             return NULL;
@@ -561,12 +566,24 @@ queue_done(struct queue *queue, struct parcel *parcel)
     pthread_mutex_unlock(&queue->lock);
 }
 
+/* What was not sent does not count against the destination's limit; its period
+ * may have ended meanwhile. */
+static void
+forget_handed(const struct parcel *parcel)
+{
+    struct destination_queue *d = parcel->destination->queue;
+    uint32_t count = (uint32_t)parcel->recipient_count;
+
+    d->period_count -= count < d->period_count ? count : d->period_count;
+}
+
 void
 queue_untake(struct queue *queue, struct parcel *parcel)
 {
     struct handed *handed = CONTAINER_OF(parcel, struct handed, parcel);
 
     pthread_mutex_lock(&queue->lock);
+    forget_handed(parcel);
     if (queue_message(queue, handed->message)->flags & MESSAGE_DELETE) {
         admin_finish_delete(queue, handed->message, handed->handles,
                             parcel->recipient_count);

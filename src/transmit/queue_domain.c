@@ -212,9 +212,12 @@ domain_reroute(struct queue *queue)
     for (uint32_t i = 1; i < queue->destinations.end; i++) {
         struct destination_queue *d = destination_at(queue, i);
 
-        if (d != NULL)
-            d->control =
-                settings_destination(queue->settings, d->self.policy_domain);
+        if (d == NULL)
+            continue;
+        d->control =
+            settings_destination(queue->settings, d->self.policy_domain);
+        if (d->limited)
+            schedule_wake(queue, d); /* the limit may be another one now */
     }
     for (uint32_t i = 1; i < queue->domains.end; i++)
         if (domain_at(queue, i) != NULL) {

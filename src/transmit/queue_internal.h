@@ -112,6 +112,9 @@ struct destination_queue {
     bool proven;             /* it took or refused a message */
     bool resting;            /* until when; on the heap */
     bool held_back;          /* a session got nothing, for the ledger's sake */
+    bool limited;            /* … rests because of its recipient_limit */
+    uint32_t period_count;   /* recipients handed out since period_start */
+    uint64_t period_start;   /* monotonic ms */
     uint64_t until, granted; /* monotonic ms */
     uint64_t idle_since;
     uint32_t reason; /* of the last failure as a whole */
@@ -378,6 +381,10 @@ void schedule_due(struct queue *queue, uint64_t now);
 uint64_t schedule_next(const struct queue *queue, uint64_t now); /* ms */
 void schedule_rest(struct queue *queue, struct destination_queue *d,
                    uint64_t ms);
+/* How many of at most `max` recipients may be handed out within the
+ * destination's limit; 0: none, and it rests until the next period. */
+uint32_t schedule_allowance(struct queue *queue, struct destination_queue *d,
+                            uint32_t max);
 void schedule_wake(struct queue *queue, struct destination_queue *d);
 void schedule_worked(struct queue *queue, struct destination_queue *d);
 /* Not served now: another's turn, or it rests. */

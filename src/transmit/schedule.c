@@ -303,9 +303,31 @@ schedule_rest(struct queue *queue, struct destination_queue *d, uint64_t ms)
     schedule_consider(queue, d);
 }
 
+uint32_t
+schedule_allowance(struct queue *queue, struct destination_queue *d,
+                   uint32_t max)
+{
+    uint32_t limit = d->control->recipient_limit;
+    uint64_t period = (uint64_t)d->control->recipient_minutes * 60000;
+    uint64_t now = clock_mono_ms();
+
+    if (limit == 0)
+        return max;
+    if (d->period_start == 0 || now - d->period_start >= period) {
+        d->period_start = now;
+        d->period_count = 0;
+    }
+    if (d->period_count < limit)
+        return limit - d->period_count < max ? limit - d->period_count : max;
+    schedule_rest(queue, d, d->period_start + period - now);
+    d->limited = true;
+    return 0;
+}
+
 void
 schedule_wake(struct queue *queue, struct destination_queue *d)
 {
+    d->limited = false;
     if (!d->resting)
         return;
     heap_remove(&queue->resting, d->number);
@@ -322,7 +344,8 @@ schedule_worked(struct queue *queue, struct destination_queue *d)
     reason_drop(&queue->reasons, d->reason);
     d->reason = 0;
     d->failed_first_s = 0;
-    schedule_wake(queue, d);
+    if (!d->limited) /* that it works does not end its period */
+        schedule_wake(queue, d);
     schedule_consider(queue, d);
 }
 
