@@ -299,12 +299,16 @@ spool_reader_next(struct spool_reader *reader, struct spool_record *record,
     bool more;
 
     do {
+        more = false;
         if (reader->segment == NULL) {
             result = open_next(reader, err);
             if (result != SPOOL_RECORD)
-                return result;
+                break;
         }
         result = step(reader, record, &more, err);
     } while (more);
+    if (result == SPOOL_DAMAGED)
+        *record = (struct spool_record){
+            .place = place_make(reader->journal, reader->number, 0)};
     return result;
 }

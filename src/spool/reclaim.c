@@ -151,6 +151,73 @@ seal_previous(const struct reclaim *r, uint32_t number, struct err *err)
     return ok;
 }
 
+/* --- Segments set aside -------------------------------------------------- */
+
+/* aside/<journal>-<segment>: an empty file is the mark; the segment itself
+ * takes its place when it would have been freed. */
+enum { ASIDE_NAME = SEGMENT_NAME + 16 };
+
+static char *
+aside_name(enum spool_journal journal, uint32_t number, char *name)
+{
+    char segment[SEGMENT_NAME];
+
+    snprintf(name, ASIDE_NAME, "%s-%s", journal_name(journal),
+             segment_name(number, segment));
+    return name;
+}
+
+void
+spool_set_aside(struct spool *spool, struct spool_place place)
+{
+    char name[ASIDE_NAME];
+    int fd = openat(spool->aside_dir,
+                    aside_name(spool_place_journal(place),
+                               spool_place_segment(place), name),
+                    O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+    if (fd == -1 || fsync(spool->aside_dir) == -1)
+        log_event(NULL, LOG_ERROR, "spool.aside_failed", LOG_STR("file", name),
+                  LOG_STR("reason", strerror(errno)));
+    if (fd != -1)
+        close(fd);
+}
+
+static bool
+is_marked(const struct reclaim *r, uint32_t number)
+{
+    char name[ASIDE_NAME];
+
+    return faccessat(r->spool->aside_dir, aside_name(r->journal, number, name),
+                     F_OK, 0) == 0;
+}
+
+static bool
+move_aside(const struct reclaim *r, uint32_t number, struct err *err)
+{
+    char from[SEGMENT_NAME];
+    char to[ASIDE_NAME];
+
+    if (renameat(r->spool->journal_dir[r->journal], segment_name(number, from),
+                 r->spool->aside_dir,
+                 aside_name(r->journal, number, to)) == -1) {
+        err_sys(err, "move %s to aside/%s", from, to);
+        return false;
+    }
+    log_event(NULL, LOG_ERROR, "spool.set_aside",
+              LOG_STR("journal", journal_name(r->journal)),
+              LOG_U64("segment", number), LOG_STR("file", to));
+    return true;
+}
+
+static bool
+let_go(const struct reclaim *r, uint32_t number, struct err *err)
+{
+    if (is_marked(r, number))
+        return move_aside(r, number, err);
+    return spare_recycle(r->spool, r->journal, number, err);
+}
+
 static bool
 free_segment(struct reclaim *r, uint32_t number)
 {
@@ -158,7 +225,7 @@ free_segment(struct reclaim *r, uint32_t number)
 
     if (seal_previous(r, number, &err) &&
         segment_forget(r->spool->segments, r->journal, number) &&
-        spare_recycle(r->spool, r->journal, number, &err))
+        let_go(r, number, &err))
         return true;
     if (err.text[0] != '\0')
         log_event(NULL, LOG_WARNING, "spool.reclaim",

@@ -72,7 +72,10 @@ open_dirs(struct spool *spool, struct err *err)
         !open_journal_dir(spool, SPOOL_LEDGER, err))
         return false;
     spool->keep_dir = open_dir(spool->dir, "keep", err);
-    return spool->keep_dir != -1 && sync_dirs(spool, err);
+    if (spool->keep_dir == -1)
+        return false;
+    spool->aside_dir = open_dir(spool->dir, "aside", err);
+    return spool->aside_dir != -1 && sync_dirs(spool, err);
 }
 
 static void
@@ -92,7 +95,7 @@ spool_new(const char *state_dir)
 
     spool->path = mem_alloc(n);
     snprintf(spool->path, n, "%s/spool", state_dir);
-    spool->dir = spool->keep_dir = spool->lock = -1;
+    spool->dir = spool->keep_dir = spool->aside_dir = spool->lock = -1;
     for (size_t i = 0; i < 2; i++)
         spool->journal_dir[i] = spool->body_dir[i] = -1;
     block_pool_init(&spool->blocks);
@@ -120,6 +123,7 @@ spool_close(struct spool *spool)
         close_fd(spool->journal_dir[i]);
     }
     close_fd(spool->keep_dir);
+    close_fd(spool->aside_dir);
     if (spool->lock != -1) /* also where a child has inherited it */
         flock(spool->lock, LOCK_UN);
     close_fd(spool->lock);

@@ -107,8 +107,8 @@ const char *spool_make_id(struct spool *spool, char *out);
 
 struct spool_record {
     enum spool_record_type type;
-    uint64_t sequence;       /* within its journal */
-    int64_t wall_us;         /* when it was written */
+    uint64_t sequence; /* within its journal */
+    int64_t wall_us;   /* when it was written */
     struct spool_place place;
     spool_message_id id;     /* MESSAGE: the message's number */
     struct sv head;          /* envelope, or the payload of other types; valid
@@ -125,11 +125,10 @@ MUST_USE struct spool_reader *spool_reader_new(struct spool *spool,
                                                struct err *err);
 enum spool_read { SPOOL_RECORD, SPOOL_END, SPOOL_DAMAGED, SPOOL_FAILED };
 /* The next durable record.  END: no more now.  DAMAGED: something between was
- * unreadable and was skipped; err says what and where; go on. FAILED: I/O
- * error; it may be tried again. */
+ * unreadable and was skipped; err says what and where, record->place names the
+ * segment; go on.  FAILED: I/O error; it may be tried again. */
 enum spool_read spool_reader_next(struct spool_reader *reader,
-                                  struct spool_record *record,
-                                  struct err *err);
+                                  struct spool_record *record, struct err *err);
 void spool_reader_free(struct spool_reader *reader);
 
 /* Calls on_more(arg) on the loop when either journal has grown; coalesced. One
@@ -213,6 +212,10 @@ MUST_USE bool spool_checkpoint_read(struct spool *spool, struct buf *out,
 size_t spool_reclaim(struct spool *spool, enum spool_journal journal,
                      uint32_t before_segment, const uint32_t *keep,
                      size_t keep_count);
+/* Something in the segment of this place could not be read or understood, and
+ * may be a message: when the segment is reclaimed it is not freed but moved to
+ * aside/, for the administrator.  Remembered across restarts; any thread. */
+void spool_set_aside(struct spool *spool, struct spool_place place);
 /* The body file of a message, if it has one, may go (its final record is
  * durable). Cheap; the unlink happens elsewhere. */
 void spool_content_drop(struct spool *spool, struct spool_place place);
@@ -232,7 +235,7 @@ struct spool_status {
     uint64_t free_bytes;
     uint64_t queue_messages, queue_bytes;
     uint64_t commits, batches; /* of this process: messages per fsync */
-    bool failing; /* the last write or sync failed */
+    bool failing;              /* the last write or sync failed */
     char failure[256];
 };
 void spool_status_get(struct spool *spool, struct spool_status *status);

@@ -19,6 +19,7 @@ struct spool {
     int dir;                         /* of path */
     int journal_dir[2], body_dir[2]; /* by enum spool_journal */
     int keep_dir;                    /* registered readers */
+    int aside_dir;                   /* spool_set_aside() */
     int lock;                        /* held by the writer; -1 */
     enum spool_journal writes;
     struct shared shared;

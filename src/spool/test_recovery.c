@@ -55,6 +55,16 @@ exists(const char *name)
     return access(path, F_OK) == 0;
 }
 
+static off_t
+size_of(const char *name)
+{
+    char path[128];
+    struct stat info;
+
+    file_path(path, name);
+    return stat(path, &info) == 0 ? info.st_size : -1;
+}
+
 static void
 reopen(void)
 {
@@ -365,6 +375,22 @@ reclaim_respects_readers(void)
                      last - 2);
 }
 
+/* What may hold a message is not overwritten by a later segment. */
+static void
+reclaim_sets_aside(void)
+{
+    fill_segments();
+    uint32_t last = spool_place_segment(before.places[MANY - 1]);
+    spool_set_aside(spool, before.places[0]);
+    reopen(); /* the mark stays */
+    assert_true(exists("aside/intake-00000001.seg"));
+    assert_true(spool_reclaim(spool, SPOOL_INTAKE, last, NULL, 0) >= 1);
+    assert_false(exists("intake/00000001.seg"));
+    assert_false(exists("intake/00000002.seg"));
+    assert_true(size_of("aside/intake-00000001.seg") > 0);
+    assert_false(exists("aside/intake-00000002.seg"));
+}
+
 static void
 body_dropped(void)
 {
@@ -425,6 +451,7 @@ static const struct named {
     {"reclaim keeps what is listed", reclaim_keeps, 0},
     {"recycled under a reader", recycled_under_a_reader, 2},
     {"reclaim respects readers", reclaim_respects_readers, 0},
+    {"reclaim sets damaged segments aside", reclaim_sets_aside, 0},
     {"a dropped body", body_dropped, 0},
     {"verify finds damage", verify_finds, 0},
 };

@@ -36,6 +36,7 @@ enter_message(struct queue *queue, const struct spool_record *record,
         log_event(NULL, LOG_ERROR, "queue.bad_envelope",
                   LOG_U64("sequence", record->sequence),
                   LOG_STR("error", err.text));
+        spool_set_aside(queue->spool, record->place);
         return;
     }
     facts.queue_id = envelope.queue_id;
@@ -238,11 +239,14 @@ replay_record(struct queue *queue, const struct spool_record *record,
     queue->changes++;
 }
 
+/* What is unreadable may be a message: its segment is not thrown away. */
 static void
-damaged(const char *journal, const struct err *err)
+damaged(struct queue *queue, const char *journal,
+        const struct spool_record *record, const struct err *err)
 {
     log_event(NULL, LOG_ERROR, "queue.damaged_journal",
               LOG_STR("journal", journal), LOG_STR("error", err->text));
+    spool_set_aside(queue->spool, record->place);
 }
 
 /* --- At the start --------------------------------------------------------- */
@@ -283,7 +287,7 @@ replay(struct queue *queue, struct spool_reader *reader, const char *journal,
     while ((got = spool_reader_next(reader, &record, err)) == SPOOL_RECORD ||
            got == SPOOL_DAMAGED) {
         if (got == SPOOL_DAMAGED) {
-            damaged(journal, err);
+            damaged(queue, journal, &record, err);
             continue;
         }
         replay_record(queue, &record, &arena);
@@ -332,10 +336,11 @@ read_slice(struct queue *queue, struct arena *arena)
         case SPOOL_END:
             return false;
         case SPOOL_DAMAGED:
-            damaged("intake", &err);
+            damaged(queue, "intake", &record, &err);
             continue;
         case SPOOL_FAILED:
-            damaged("intake", &err);
+            log_event(NULL, LOG_ERROR, "queue.read_failed",
+                      LOG_STR("journal", "intake"), LOG_STR("error", err.text));
             queue->tail_again_at = clock_mono_ms() + TAIL_AGAIN_MS;
             return true;
         }
