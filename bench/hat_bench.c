@@ -3,8 +3,8 @@
  * other work, and only what it can do is of interest.
  *
  *   hat_bench [entries]     10000 without */
-#include "access/hat.h"
 #include "accept/rate.h"
+#include "access/hat.h"
 #include "base/clock.h"
 
 enum { ROUNDS = 7, TURNS = 200000, CLIENTS = 4096, TEXT_MAX = 64 };

@@ -105,7 +105,8 @@ const struct cli_command cli_commands[] = {
      "Puts a certificate in place from PEM, DER, PKCS#7 or PKCS#12.",
      "The key is in the files, in the file that `--key` names, or the one "
      "that NAME has already. It is checked that they belong together; the "
-     "chain is put in order. Each file appears whole and private or not at all. A "
+     "chain is put in order. Each file appears whole and private or not at "
+     "all. A "
      "password is asked for at the terminal.",
      run_cert_import, false},
     {"cert export", "[--password-file FILE] [--replace] NAME FILE",

@@ -11,10 +11,11 @@
 enum content_newlines { CONTENT_REJECT, CONTENT_NORMALIZE };
 
 enum content_flaw { /* bits: what was seen */
-    CONTENT_BARE_LF = 1,
-    CONTENT_BARE_CR = 2,
-    CONTENT_NUL = 4,
-    CONTENT_LONG_LINE = 8, /* above 998 octets without CRLF; only noted */
+                    CONTENT_BARE_LF = 1,
+                    CONTENT_BARE_CR = 2,
+                    CONTENT_NUL = 4,
+                    CONTENT_LONG_LINE =
+                        8, /* above 998 octets without CRLF; only noted */
 };
 
 /* Decoder of one message, for DATA (dots undone, end found) and BDAT (neither;

@@ -27,7 +27,8 @@ mail_date_text(int64_t wall_s, char *text)
     int minutes = (int)(tm.tm_gmtoff / 60);
     int size = minutes < 0 ? -minutes : minutes;
 
-    snprintf(text, MAIL_DATE_TEXT, "%.3s, %02d %.3s %04d %02d:%02d:%02d %c%02d%02d",
+    snprintf(text, MAIL_DATE_TEXT,
+             "%.3s, %02d %.3s %04d %02d:%02d:%02d %c%02d%02d",
              day_names[tm.tm_wday], tm.tm_mday, month_names[tm.tm_mon],
              (tm.tm_year + 1900) % 10000, tm.tm_hour, tm.tm_min, tm.tm_sec,
              minutes < 0 ? '-' : '+', size / 60 % 100, size % 60);

@@ -8,16 +8,16 @@
 #ifndef MAIL_ENVELOPE_H
 #define MAIL_ENVELOPE_H
 #include "base/arena.h"
-#include "base/err.h"
 #include "base/buf.h"
+#include "base/err.h"
 
 enum envelope_body { BODY_7BIT, BODY_8BITMIME };
 enum envelope_ret { RET_UNSET, RET_FULL, RET_HDRS };
 enum envelope_notify { /* bits; 0: not given */
-    NOTIFY_NEVER = 1,
-    NOTIFY_SUCCESS = 2,
-    NOTIFY_FAILURE = 4,
-    NOTIFY_DELAY = 8,
+                       NOTIFY_NEVER = 1,
+                       NOTIFY_SUCCESS = 2,
+                       NOTIFY_FAILURE = 4,
+                       NOTIFY_DELAY = 8,
 };
 
 struct envelope_recipient {
@@ -34,8 +34,8 @@ struct envelope {
     enum envelope_ret ret;
     enum envelope_body body;
     bool smtputf8;
-    bool eight_bit;   /* the content holds bytes above 0x7f */
-    bool header_utf8; /* the header section does */
+    bool eight_bit;           /* the content holds bytes above 0x7f */
+    bool header_utf8;         /* the header section does */
     struct sv client_address; /* text form of the peer's IP */
     struct sv client_name;    /* HELO name */
     struct sv session;        /* session id in the log */

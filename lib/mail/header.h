@@ -29,11 +29,11 @@ void mail_field_write(struct buf *out, const char *name, struct sv value);
 /* Counts fields of this name incrementally while a message arrives in pieces:
  * for the limit on Received fields (RFC 5321 section 6.3). */
 struct mail_counter {
-    size_t received;   /* Received fields seen so far */
+    size_t received; /* Received fields seen so far */
     size_t header_bytes;
-    bool in_header;    /* the empty line has not come yet */
-    bool eight_bit;    /* a byte above 0x7f was seen, anywhere */
-    bool header_utf8;  /* … in the header section */
+    bool in_header;   /* the empty line has not come yet */
+    bool eight_bit;   /* a byte above 0x7f was seen, anywhere */
+    bool header_utf8; /* … in the header section */
     /* private */
     char name[12];
     unsigned name_length, column;

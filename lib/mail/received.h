@@ -14,8 +14,8 @@ struct received {
     struct sv recipient;   /* for <…>; empty: none, or more than one */
     struct sv tls_version; /* empty: clear text, or the clause is off */
     struct sv tls_cipher;
-    int tls_bits;          /* 0: left out */
-    struct sv tls_verify;  /* "no client certificate", "verified" …; empty */
+    int tls_bits;         /* 0: left out */
+    struct sv tls_verify; /* "no client certificate", "verified" …; empty */
     int64_t wall_s;
 };
 

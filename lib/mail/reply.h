@@ -19,7 +19,7 @@ struct mail_reply {
     unsigned code;             /* 200..599 */
     struct mail_status status; /* of the first line, if it has one */
     unsigned lines;
-    size_t length;             /* of text */
+    size_t length;                  /* of text */
     char text[MAIL_REPLY_TEXT_MAX]; /* lines joined by LF, codes stripped
                                      * (the enhanced one too); printable or
                                      * UTF-8, everything else replaced */

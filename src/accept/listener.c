@@ -84,11 +84,10 @@ make_context(const struct listener_settings *options,
     for (size_t i = 0; i < options->certificate_count; i++) {
         const struct certificate_settings *pair = options->certificates[i];
 
-        files[i] = (struct tls_certificate_files){
-            .name = pair->name,
-            .chain = pair->chain,
-            .key = pair->key,
-            .ocsp = pair->ocsp};
+        files[i] = (struct tls_certificate_files){.name = pair->name,
+                                                  .chain = pair->chain,
+                                                  .key = pair->key,
+                                                  .ocsp = pair->ocsp};
     }
     context = tls_context_new_server_options(&wanted, err);
     if (context == NULL)

@@ -237,8 +237,8 @@ void smtpd_identify(struct smtpd *s);
 void smtpd_identify_now(struct smtpd *s);
 /* NULL: the policy offers no TLS. */
 struct tls_context *smtpd_tls_context(const struct smtpd *s);
-/* False: the client begins too many handshakes, and the session has ended; asked
- * before anything is said or done about TLS. */
+/* False: the client begins too many handshakes, and the session has ended;
+ * asked before anything is said or done about TLS. */
 MUST_USE bool smtpd_may_handshake(struct smtpd *s);
 /* The policy wants TLS, and there is none yet. */
 bool smtpd_lacks_tls(const struct smtpd *s);

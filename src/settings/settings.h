@@ -20,7 +20,11 @@ struct hat;
 struct rat;
 
 enum listener_type { LISTENER_PUBLIC, LISTENER_PRIVATE };
-enum receive_tls { RECEIVE_TLS_NO, RECEIVE_TLS_PREFERRED, RECEIVE_TLS_REQUIRED };
+enum receive_tls {
+    RECEIVE_TLS_NO,
+    RECEIVE_TLS_PREFERRED,
+    RECEIVE_TLS_REQUIRED
+};
 enum deliver_tls {
     DELIVER_TLS_NO,
     DELIVER_TLS_PREFERRED,
@@ -30,7 +34,11 @@ enum deliver_tls {
     DELIVER_TLS_REQUIRED_VERIFY_HOSTED,
 };
 /* When clear text is allowed after a TLS failure under "preferred". */
-enum tls_fallback { FALLBACK_NEVER, FALLBACK_BEFORE_220, FALLBACK_NEXT_ATTEMPT };
+enum tls_fallback {
+    FALLBACK_NEVER,
+    FALLBACK_BEFORE_220,
+    FALLBACK_NEXT_ATTEMPT
+};
 enum ip_preference { PREFER_V6, PREFER_V4, REQUIRE_V6, REQUIRE_V4 };
 enum bare_newline { NEWLINE_REJECT, NEWLINE_NORMALIZE };
 enum policy_behavior {
@@ -160,13 +168,13 @@ struct listener_settings {
     char *name;
     enum listener_type type;
     struct net_address address;
-    bool implicit_tls; /* "tls://…" */
+    bool implicit_tls;                          /* "tls://…" */
     struct certificate_settings **certificates; /* [0] without SNI */
     size_t certificate_count;
     struct tls_profile_settings *tls_profile;
     enum receive_tls tls;
     uint32_t max_connections;
-    uint32_t backlog; /* the TCP queue */
+    uint32_t backlog;                  /* the TCP queue */
     struct net_prefix *proxy_protocol; /* who may send a PROXY header: then it
                                         * must; none: off */
     size_t proxy_protocol_count;
@@ -175,12 +183,12 @@ struct listener_settings {
     char **domains; /* canonical; ".example.org": subdomains; accepted here */
     size_t domain_count;
     enum bare_newline bare_newline;
-    uint64_t max_message_size;             /* bytes */
+    uint64_t max_message_size; /* bytes */
     uint32_t max_recipients_per_message;
     uint32_t max_messages_per_connection;
     uint32_t max_connections_per_ip;
-    uint32_t max_bad_commands;             /* then 421 */
-    bool received_tls;  /* the TLS clause in Received */
+    uint32_t max_bad_commands; /* then 421 */
+    bool received_tls;         /* the TLS clause in Received */
     bool received_product;
     uint32_t max_handshakes_per_second; /* of all clients; UINT32_MAX */
     struct receive_timeouts timeouts;
@@ -204,15 +212,15 @@ struct listener_settings {
 };
 
 struct route_hop {
-    char *host;       /* name or address literal without brackets */
+    char *host; /* name or address literal without brackets */
     uint16_t port;
-    uint32_t weight;  /* shares among the hops of the same priority */
+    uint32_t weight;   /* shares among the hops of the same priority */
     uint32_t priority; /* lower first; the next is tried when all fail */
-    bool mx;          /* look up the MX of host instead of its addresses */
+    bool mx;           /* look up the MX of host instead of its addresses */
 };
 
 struct route_settings {
-    char *domain; /* canonical, ".example.org", or "default" */
+    char *domain;           /* canonical, ".example.org", or "default" */
     struct route_hop *hops; /* none: by MX */
     size_t hop_count;
 };
@@ -221,25 +229,25 @@ struct bounce_profile_settings {
     char *name;
     uint64_t max_time_in_queue; /* ms */
     uint32_t max_retries;
-    uint64_t first_retry;  /* ms */
-    uint64_t max_retry;    /* ms */
+    uint64_t first_retry;   /* ms */
+    uint64_t max_retry;     /* ms */
     uint64_t delay_warning; /* ms after arrival; 0: off */
-    uint64_t max_copy;     /* bytes: whole original in the DSN up to here */
+    uint64_t max_copy;      /* bytes: whole original in the DSN up to here */
 };
 
 /* Time limits of a delivery, in milliseconds (RFC 5321 section 4.5.3.2). */
 struct deliver_timeouts {
-    uint64_t connect;   /* TCP */
-    uint64_t greeting;  /* 220: 5 m */
+    uint64_t connect;  /* TCP */
+    uint64_t greeting; /* 220: 5 m */
     uint64_t ehlo;
-    uint64_t handshake; /* STARTTLS reply and TLS */
-    uint64_t mail;      /* 5 m */
-    uint64_t rcpt;      /* 5 m */
-    uint64_t data_init; /* 354: 2 m */
+    uint64_t handshake;  /* STARTTLS reply and TLS */
+    uint64_t mail;       /* 5 m */
+    uint64_t rcpt;       /* 5 m */
+    uint64_t data_init;  /* 354: 2 m */
     uint64_t data_block; /* 3 m */
-    uint64_t data_done; /* 250 after the dot: 10 m */
+    uint64_t data_done;  /* 250 after the dot: 10 m */
     uint64_t quit;
-    uint64_t session;   /* the whole connection */
+    uint64_t session; /* the whole connection */
 };
 
 struct destination_settings {
@@ -247,7 +255,7 @@ struct destination_settings {
     enum deliver_tls tls;
     struct tls_profile_settings *tls_profile;
     char *client_certificate_name; /* as in the file: "": the node's, "none" */
-    char **authorities; /* files */
+    char **authorities;            /* files */
     size_t authority_count;
     bool system_authorities;
     char **revocation_lists; /* files */
@@ -256,7 +264,7 @@ struct destination_settings {
     bool tls13;   /* off: not with this destination, whatever the profile */
     char *groups; /* "": those of the profile */
     bool retry_classic;
-    uint32_t recipient_limit;   /* within recipient_minutes; 0: unlimited */
+    uint32_t recipient_limit; /* within recipient_minutes; 0: unlimited */
     uint32_t recipient_minutes;
     bool alert; /* when TLS that is required fails */
     enum ip_preference ip_preference;
@@ -273,23 +281,24 @@ struct destination_settings {
 };
 
 struct spool_settings {
-    uint64_t segment_size;  /* bytes */
-    uint64_t inline_limit;  /* larger bodies go to files of their own */
-    uint64_t memory_limit;  /* bodies being received, all sessions together */
+    uint64_t segment_size;   /* bytes */
+    uint64_t inline_limit;   /* larger bodies go to files of their own */
+    uint64_t memory_limit;   /* bodies being received, all sessions together */
     uint32_t spare_segments; /* prepared ahead */
-    uint64_t min_free;      /* bytes left on the disk: below, 452 */
-    uint64_t max_messages;  /* in the queue: above, 452; 0: no limit */
-    uint64_t max_bytes;     /* … of content */
+    uint64_t min_free;       /* bytes left on the disk: below, 452 */
+    uint64_t max_messages;   /* in the queue: above, 452; 0: no limit */
+    uint64_t max_bytes;      /* … of content */
 };
 
 struct dns_settings {
-    char **resolvers; /* "192.0.2.53" or "127.0.0.1@5353"; none: from the root */
+    char *
+        *resolvers; /* "192.0.2.53" or "127.0.0.1@5353"; none: from the root */
     size_t resolver_count;
     char **trust_anchors; /* files, or DS/DNSKEY records */
     size_t trust_anchor_count;
     char **stub_zones; /* "example.org=127.0.0.1@5353" */
     size_t stub_zone_count;
-    uint64_t timeout; /* ms for one look-up, all retries included */
+    uint64_t timeout;       /* ms for one look-up, all retries included */
     bool allow_loopback_mx; /* deliver to MX hosts on loopback (tests) */
 };
 
@@ -299,8 +308,8 @@ struct settings {
     char *node;
     char *hostname;
     char *state_dir;
-    char *user;        /* run as; "": stay who we are */
-    uint32_t loops;    /* event loops per process; 0 in the file: one a core */
+    char *user;     /* run as; "": stay who we are */
+    uint32_t loops; /* event loops per process; 0 in the file: one a core */
     struct {
         char *path; /* "-": stdout */
         enum log_level level;

@@ -71,9 +71,9 @@ conf_alias_resolve advanced_resolve;
 
 /* override.c: makes the profiles of this node, and points listeners and
  * destinations to them.  After settings_check(), which finds out the node. */
-MUST_USE bool settings_override(struct settings *settings,
-                                struct conf_doc *doc, struct arena *arena,
-                                bool check_files, struct err *err);
+MUST_USE bool settings_override(struct settings *settings, struct conf_doc *doc,
+                                struct arena *arena, bool check_files,
+                                struct err *err);
 
 /* check.c: what no single row can see.  Fills in defaults that are computed
  * (their strings in arena); false with err set as conf_refuse() does. */

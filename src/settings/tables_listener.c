@@ -105,8 +105,8 @@ static const struct conf_field rows[] = {
      .doc = "The host access table: which policy a client gets. The first row "
             "that matches decides; the last is for ALL, or `default_policy` "
             "says what becomes of the rest."},
-    {ENTRIES(rat, rat_count, rat_entry_settings),
-     .table = &rat_entry_table, .max = 50000, .effect = CONF_NEW_SESSION,
+    {ENTRIES(rat, rat_count, rat_entry_settings), .table = &rat_entry_table,
+     .max = 50000, .effect = CONF_NEW_SESSION,
      .doc = "The recipient access table: whose mail is accepted. "
             "`ann@example.org`, `postmaster@` (in any domain), `example.org`, "
             "`.example.org`, `ALL`; the most specific that fits decides. "
@@ -132,7 +132,8 @@ static const struct conf_field rows[] = {
      .effect = CONF_NEW_SESSION,
      .doc = "Rewrites the domain of recipients before `rat` is asked: "
             "`{old.example: example.org, .old.example: example.org}`."},
-    {ENUM(bare_newline, settings_newlines), .dflt = "reject", .effect = CONF_NEW_SESSION,
+    {ENUM(bare_newline, settings_newlines), .dflt = "reject",
+     .effect = CONF_NEW_SESSION,
      .doc = "A line that does not end in CR LF is the way to smuggle a second "
             "message past a server. `reject` refuses the message; `normalize` "
             "mends it, for internal systems that cannot do better."},

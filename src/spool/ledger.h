@@ -34,26 +34,29 @@ struct ledger_result {
 struct ledger_attempt {
     spool_message_id id;
     struct sv queue_id;
-    uint32_t attempt;     /* 1.. */
+    uint32_t attempt; /* 1.. */
     int64_t started_us, ended_us;
     int64_t next_retry_us; /* 0: none */
     struct sv destination; /* key of the destination: domain or route */
     struct sv host, ip;    /* of the last server tried; may be empty */
     uint16_t port;
-    struct sv delivery;    /* id of the delivery session in the log */
-    enum tls_stage stage;  /* STAGE_NONE, or where it failed */
-    struct sv reason;      /* of that failure */
+    struct sv delivery;   /* id of the delivery session in the log */
+    enum tls_stage stage; /* STAGE_NONE, or where it failed */
+    struct sv reason;     /* of that failure */
     struct sv tls_version, tls_cipher; /* empty: clear text */
     uint16_t tls_bits;
     bool tls_resumed;
-    struct sv tls_verify;  /* none, ok, failed */
-    bool message_final;    /* no recipient is left */
+    struct sv tls_verify; /* none, ok, failed */
+    bool message_final;   /* no recipient is left */
     struct ledger_result *results;
     size_t result_count;
 };
 
 enum ledger_action_kind {
-    ACTION_HOLD, ACTION_RELEASE, ACTION_RETRY, ACTION_DELETE,
+    ACTION_HOLD,
+    ACTION_RELEASE,
+    ACTION_RETRY,
+    ACTION_DELETE,
     ACTION_WARNED, /* a delay DSN was sent */
     ACTION_MOVED,  /* copied forward; the new place is the MESSAGE record */
 };
