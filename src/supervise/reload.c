@@ -36,6 +36,10 @@ tell_result(struct supervisor *s, bool ok, uint64_t number, const char *text)
     if (!(s->reload.by & (RELOAD_BY_CONTROLLER | RELOAD_OF_FILES)) ||
         controller->channel == -1)
         return;
+    /* Whoever asked while this one ran meant the file as it is now: both get
+     * the answer of the reload that comes next. */
+    if (s->reload.wanted & RELOAD_BY_CONTROLLER)
+        return;
     message.values[0] = s->reload.by == RELOAD_OF_FILES;
     CHANNEL_TEXT(message.text, text);
     child_send(s, controller, &message, NULL, 0);

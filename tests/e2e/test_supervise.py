@@ -441,6 +441,29 @@ def test_bad_reload_changes_nothing(gateway):
     assert gateway.cli("reload").returncode == 0
 
 
+def test_reload_asked_during_a_reload_answers_for_the_newer_file(gateway):
+    gateway.start()
+    sender = gateway.processes()["sender"]["pid"]
+
+    def reload():
+        return subprocess.Popen(
+            [gateway.binary, "--state-dir", str(gateway.folder / "state"), "reload"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    os.kill(sender, signal.SIGSTOP) # the first one waits for its answer
+    try:
+        first = reload()
+        time.sleep(0.5)
+        gateway.config.write_text(gateway.config.read_text() + "no_such: 1\n")
+        second = reload()
+        time.sleep(0.5)
+    finally:
+        os.kill(sender, signal.SIGCONT)
+    assert "no_such" in second.communicate(timeout=30)[1]
+    assert second.returncode == 1
+    first.communicate(timeout=30)
+
+
 def test_reload_with_a_port_in_use(gateway):
     gateway.start()
     taken = free_port()
