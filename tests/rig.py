@@ -28,9 +28,8 @@ _next_host = [0]
 def loopback():
     """An address that no other peer has, also of a test run beside this one."""
     _next_host[0] += 1
-    run = os.getpid() % 50000 + 256
-    assert _next_host[0] < 250
-    return f"127.{run // 250}.{run % 250}.{_next_host[0] + 2}"
+    run = os.getpid() % 200 + 20
+    return f"127.{run}.{_next_host[0] // 250}.{_next_host[0] % 250 + 2}"
 
 
 def wait_for(condition, seconds=20, what="condition", step=0.05):

@@ -63,7 +63,7 @@ def test_list(gw):
     assert [r["name"] for r in rows] == ["mx"]
     row = rows[0]
     assert row["subject"] == "CN=mx.test" and row["names"] == ["DNS:mx.test"]
-    assert row["used_by"] == "Test" and row["state"] == "ends soon"
+    assert row["used_by"].startswith("Test") and row["state"] == "ends soon"
     assert row["key_type"] == "RSA" and row["key_bits"] == 2048
     assert row["days_left"] in (29, 30) and row["self_signed"]
     der = ssl.PEM_cert_to_DER_cert((gw.folder / "mx.test.pem").read_text())
