@@ -31,6 +31,7 @@ def refused(gateway, *args, **options):
 
 @pytest.fixture
 def gw(gateway):
+    rig.make_certificate(gateway.folder, days=30)
     return gateway.configure()
 
 
