@@ -2,6 +2,7 @@
 #include "spool/spool_internal.h"
 #include "spool/test_support.h"
 #include <pthread.h>
+#include <spawn.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -284,6 +285,20 @@ read_from_sequence(void)
 
 /* --- Two processes ------------------------------------------------------ */
 
+/* Starts this program anew as the other process: a mere fork() would inherit
+ * the locks that the journal's threads hold in the allocator. */
+static pid_t
+start_other(const char *role)
+{
+    char program[] = "/proc/self/exe";
+    char *argv[] = {program, (char *)(uintptr_t)role, test_dir, NULL};
+    pid_t child;
+
+    assert_int_equal(posix_spawn(&child, program, NULL, NULL, argv, environ),
+                     0);
+    return child;
+}
+
 static void
 follow(size_t wanted)
 {
@@ -327,10 +342,8 @@ expect_success(pid_t child)
 static void
 reader_elsewhere(void)
 {
-    pid_t child = fork();
+    pid_t child = start_other("follow");
 
-    if (child == 0)
-        follow(300);
     for (unsigned i = 0; i < 300; i++) {
         if (i % 100 == 99) {
             spool_close(spool);
@@ -384,10 +397,8 @@ watch_child(void)
 static void
 watcher_wakes(void)
 {
-    pid_t child = fork();
+    pid_t child = start_other("watch");
 
-    if (child == 0)
-        watch_child();
     for (unsigned i = 0; i < 50; i++) {
         store(spool, loop, i, 100);
         if (i % 10 == 0) /* long enough for the reader to fall asleep */
@@ -474,9 +485,16 @@ check_named(void **state)
     remove_dir();
 }
 
+/* Without arguments the tests; else ROLE DIRECTORY of start_other(). */
 int
-main(void)
+main(int argc, char **argv)
 {
+    if (argc == 3) {
+        snprintf(test_dir, sizeof test_dir, "%s", argv[2]);
+        if (strcmp(argv[1], "follow") == 0)
+            follow(300);
+        watch_child();
+    }
     return RUN_ROWS("round trip", check_round_trip, round_trips) +
            RUN_ROWS("spool", check_named, named);
 }
