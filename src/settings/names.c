@@ -32,6 +32,18 @@ names_host(const struct conf_scope *scope, struct sv text, char **kept,
 }
 
 bool
+names_probe(const struct conf_scope *scope, struct sv text, char **kept,
+            struct err *err)
+{
+    char name[MAIL_DOMAIN_MAX + 1] = "";
+
+    if (text.n > 0 && !sv_is(text, ".") && !canonical_domain(text, name))
+        return refuse(text, "a domain name, \".\" or nothing", err);
+    *kept = arena_cstr(scope->arena, name[0] != '\0' ? sv_of(name) : text);
+    return true;
+}
+
+bool
 names_domain(const struct conf_scope *scope, struct sv text, char **kept,
              struct err *err)
 {

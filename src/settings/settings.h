@@ -39,6 +39,18 @@ enum tls_fallback {
     FALLBACK_BEFORE_220,
     FALLBACK_NEXT_ATTEMPT
 };
+/* What DANE means for a destination (RFC 7672). */
+enum deliver_dane {
+    DANE_NO,            /* TLSA records are not asked for */
+    DANE_OPPORTUNISTIC, /* they decide where there are any */
+    DANE_MANDATORY,     /* nothing goes to a host without usable ones */
+};
+/* What a message demands of every hop, beside its destination. */
+enum message_tls {
+    MESSAGE_TLS_ANY, /* nothing */
+    MESSAGE_TLS_REQUIRED,
+    MESSAGE_TLS_VERIFIED, /* … with a certificate that proves a name */
+};
 enum ip_preference { PREFER_V6, PREFER_V4, REQUIRE_V6, REQUIRE_V4 };
 enum bare_newline { NEWLINE_REJECT, NEWLINE_NORMALIZE };
 enum policy_behavior {
@@ -90,6 +102,8 @@ struct mail_flow_policy {
     char *reject_text;
     char *hostname; /* "": that of the gateway */
     enum bare_newline bare_newline;
+    enum message_tls delivery_tls; /* demanded where its mail goes on to */
+    bool ignore_dane;              /* … and TLSA records do not decide */
     /* enum policy_origin of each value, in the order of the rows of the table;
      * only in listener_settings.policies. */
     uint8_t origins[POLICY_FIELDS_MAX];
@@ -190,6 +204,7 @@ struct listener_settings {
     uint32_t max_bad_commands; /* then 421 */
     bool received_tls;         /* the TLS clause in Received */
     bool received_product;
+    bool requiretls;                    /* offered once TLS is on (RFC 8689) */
     uint32_t max_handshakes_per_second; /* of all clients; UINT32_MAX */
     struct receive_timeouts timeouts;
     char *default_domain; /* "": recipients need a domain */
@@ -253,6 +268,9 @@ struct deliver_timeouts {
 struct destination_settings {
     char *domain; /* canonical, ".example.org", or "default" */
     enum deliver_tls tls;
+    enum deliver_dane dane;
+    bool dane_insecure_mx; /* also for hosts of an unsigned MX record */
+    bool mta_sts;
     struct tls_profile_settings *tls_profile;
     char *client_certificate_name; /* as in the file: "": the node's, "none" */
     char **authorities;            /* files */
@@ -300,6 +318,53 @@ struct dns_settings {
     size_t stub_zone_count;
     uint64_t timeout;       /* ms for one look-up, all retries included */
     bool allow_loopback_mx; /* deliver to MX hosts on loopback (tests) */
+    char *test_signed;      /* a name whose signature holds; "": no test */
+    char *test_bogus;       /* … and one whose does not; "": no test */
+};
+
+/* MTA-STS of the domains that mail goes to (RFC 8461). */
+struct sts_settings {
+    uint32_t dns_failure_defers; /* attempts that wait for a TXT record which
+                                  * cannot be looked up */
+    uint64_t refresh;            /* ms between fetches of a policy in use */
+    uint64_t fetch_timeout;      /* ms */
+    uint64_t failure_pause;      /* ms without a fetch after a failed one */
+    uint32_t max_policies;       /* in the cache */
+    char **authorities;          /* files, beside the system's */
+    size_t authority_count;
+    bool allow_private_addresses; /* of policy hosts */
+};
+
+/* A key that signs mail of our own (RFC 6376). */
+struct dkim_key_settings {
+    char *name;
+    char *domain;   /* canonical */
+    char *selector; /* "" : the name */
+    char *key;      /* file: PEM, RSA or Ed25519 */
+};
+
+/* TLS reports to other domains (RFC 8460), and what the administrator is told
+ * by mail. */
+struct tls_report_settings {
+    bool enabled;
+    char *organization; /* "": the host name's domain */
+    char *contact;      /* address; "": postmaster at that domain */
+    char *from;         /* address of reports by mail; "": tlsrpt-noreply there
+                         */
+    char **dkim_names;  /* in `dkim`; as in the file */
+    size_t dkim_name_count;
+    uint64_t spread;    /* ms after midnight UTC within which they go */
+    uint64_t retry;     /* ms: the longest that sending is tried */
+    uint64_t keep;      /* ms: of counts and sent reports */
+    char **authorities; /* files, beside the system's, for HTTPS */
+    size_t authority_count;
+    bool allow_private_addresses; /* of HTTPS endpoints */
+    char **failure_recipients;    /* addresses: told at once of a policy that
+                                   * failed */
+    size_t failure_recipient_count;
+    uint64_t failure_interval; /* ms between two such mails of a domain */
+
+    struct dkim_key_settings **dkim; /* computed from dkim_names */
 };
 
 struct settings {
@@ -333,6 +398,10 @@ struct settings {
     struct bounce_profile_settings *bounce_profiles;
     size_t bounce_profile_count;
     struct deliver_timeouts deliver_timeouts;
+    struct sts_settings sts;
+    struct dkim_key_settings *dkim;
+    size_t dkim_count;
+    struct tls_report_settings tls_reports;
     struct server_settings *servers; /* [0] is "default" */
     size_t server_count;
     struct tls_override_settings sender;

@@ -80,6 +80,22 @@ static const struct conf_field rows[] = {
      .offset = offsetof(STRUCT, deliver_timeouts),
      .table = &delivery_table,
      .doc = "Delivery to all destinations."},
+    {.name = "mta_sts",
+     .type = CONF_STRUCT,
+     .offset = offsetof(STRUCT, sts),
+     .table = &sts_table,
+     .doc = "How MTA-STS policies of other domains are fetched and kept. "
+            "Whether they count stands in `destinations`."},
+    {ENTRIES(dkim, dkim_count, dkim_key_settings), .table = &dkim_table,
+     .max = 256,
+     .doc = "Keys that sign mail which the gateway itself writes, by a name of "
+            "your choice."},
+    {.name = "tls_reports",
+     .type = CONF_STRUCT,
+     .offset = offsetof(STRUCT, tls_reports),
+     .table = &tls_report_table,
+     .doc = "Reports on TLS: to the domains that mail goes to, and to the "
+            "administrator."},
     {ENTRIES(servers, server_count, server_settings), .table = &server_table,
      .has_default = true, .max = 256,
      .doc = "What is different on single nodes of several that share a "

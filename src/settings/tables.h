@@ -33,6 +33,11 @@ extern const struct conf_table destination_table;
 extern const struct conf_table bounce_profile_table;
 extern const struct conf_table delivery_table;
 
+/* tables_evidence.c */
+extern const struct conf_table sts_table;
+extern const struct conf_table dkim_table;
+extern const struct conf_table tls_report_table;
+
 /* tables_override.c */
 extern const struct conf_table server_table;
 extern const struct conf_table sender_table;
@@ -43,6 +48,7 @@ conf_canonical names_host;     /* hostname of this machine: a domain name */
 conf_canonical names_domain;   /* "example.org", ".example.org" */
 conf_canonical names_entry;    /* the same or "default" */
 conf_canonical names_hop;      /* name or address, without brackets */
+conf_canonical names_probe;    /* a domain name, "." or nothing */
 conf_canonical names_resolver; /* "192.0.2.53", "127.0.0.1@5353" */
 conf_canonical names_anchor;   /* a file or a DNS record */
 conf_canonical names_stub;     /* "zone=address[@port]" */
@@ -95,6 +101,10 @@ MUST_USE bool settings_check_destinations(struct settings *settings,
                                           const struct conf_doc *doc,
                                           struct arena *arena, bool with_files,
                                           struct err *err);
+/* check_evidence.c: the keys that sign reports, and who sends them. */
+MUST_USE bool settings_check_evidence(struct settings *settings,
+                                      const struct conf_doc *doc,
+                                      struct arena *arena, struct err *err);
 /* check_tls.c: versions, ciphers and groups against the TLS library. */
 MUST_USE bool settings_check_profiles(const struct settings *settings,
                                       const struct conf_doc *doc,

@@ -58,6 +58,11 @@ static const struct conf_name tls_levels[] = {
     {"required-verify", DELIVER_TLS_REQUIRED_VERIFY},
     {"required-verify-hosted", DELIVER_TLS_REQUIRED_VERIFY_HOSTED},
     {0}};
+static const struct conf_name dane_levels[] = {
+    {"no", DANE_NO},
+    {"opportunistic", DANE_OPPORTUNISTIC},
+    {"mandatory", DANE_MANDATORY},
+    {0}};
 static const struct conf_name preferences[] = {{"prefer-v6", PREFER_V6},
                                                {"prefer-v4", PREFER_V4},
                                                {"require-v6", REQUIRE_V6},
@@ -76,6 +81,19 @@ static const struct conf_field destination_rows[] = {
             "nothing is sent without. `-verify`: the certificate must also be "
             "valid for the server's name, with `-hosted` for that of the "
             "recipient's domain."},
+    {ENUM(dane, dane_levels), .dflt = "opportunistic",
+     .effect = CONF_NEW_SESSION,
+     .doc = "`no`: TLSA records are not asked for. `opportunistic`: where a "
+            "server has TLSA records with a valid DNSSEC signature, its "
+            "certificate must match them (RFC 7672). `mandatory`: nothing is "
+            "sent to a server that has none. Mail that goes by `routes` asks "
+            "for them only where a hop has `mx`."},
+    {BOOL(dane_insecure_mx), .dflt = "on", .effect = CONF_NEW_SESSION,
+     .doc = "Use TLSA records also of a server whose name came from an MX "
+            "record without signature. It never counts as `mandatory`."},
+    {BOOL(mta_sts), .dflt = "on", .effect = CONF_NEW_SESSION,
+     .doc = "Look up and follow the MTA-STS policy of the domain (RFC 8461) "
+            "when mail goes by its MX records."},
     {.name = "tls_profile",
      .type = CONF_REF,
      .offset = AT(tls_profile, struct tls_profile_settings *),

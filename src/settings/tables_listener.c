@@ -164,6 +164,9 @@ static const struct conf_field rows[] = {
      .doc = "Tell TLS version and cipher in the Received field."},
     {BOOL(received_product), .dflt = "on", .effect = CONF_NEW_SESSION,
      .doc = "Tell product and version in the Received field."},
+    {BOOL(requiretls), .dflt = "on", .effect = CONF_NEW_SESSION,
+     .doc = "Offer REQUIRETLS once TLS is on: a sender may then demand that "
+            "its message goes on by verified TLS or not at all (RFC 8689)."},
     {.name = "timeouts",
      .type = CONF_STRUCT,
      .offset = offsetof(STRUCT, timeouts),

@@ -48,6 +48,14 @@ static const struct conf_field dns_rows[] = {
     {BOOL(allow_loopback_mx), .dflt = "off",
      .doc = "Deliver to MX hosts that have a loopback address. For tests; "
             "elsewhere such a record is a mistake or an attack."},
+    {STRING(test_signed), .dflt = ".", .canonical = names_probe,
+     .doc = "A name whose SOA record is signed. It is looked up at the start "
+            "and daily; when the signature cannot be validated, DANE is out "
+            "of work, an alert says so, and what demands DANE waits. `\"\"`: "
+            "no test."},
+    {STRING(test_bogus), .dflt = "dnssec-failed.org", .canonical = names_probe,
+     .doc = "A name whose signature is wrong. When it resolves, answers are "
+            "not validated, and the same follows. `\"\"`: no test."},
 };
 const struct conf_table dns_table = {CONF_ROWS(dns_rows),
                                      .size = sizeof(STRUCT)};

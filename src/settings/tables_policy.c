@@ -13,6 +13,12 @@ const struct conf_name settings_tls_levels[] = {
 const struct conf_name settings_newlines[] = {
     {"reject", NEWLINE_REJECT}, {"normalize", NEWLINE_NORMALIZE}, {0}};
 
+static const struct conf_name message_levels[] = {
+    {"as-destination", MESSAGE_TLS_ANY},
+    {"required", MESSAGE_TLS_REQUIRED},
+    {"verified", MESSAGE_TLS_VERIFIED},
+    {0}};
+
 #define LISTENERS "that of the listener, else "
 
 #define STRUCT struct mail_flow_policy
@@ -116,6 +122,15 @@ static const struct conf_field rows[] = {
     {ENUM(bare_newline, settings_newlines), .dflt = "reject",
      .dflt_doc = LISTENERS "`reject`", .effect = CONF_NEW_SESSION,
      .doc = "Lines that do not end in CR LF: see the listener's setting."},
+    {ENUM(delivery_tls, message_levels), .dflt = "as-destination",
+     .effect = CONF_NEW_SESSION,
+     .doc = "What mail of this group demands where it goes on to, whatever the "
+            "destination's settings: `required`: it goes by TLS or not at all. "
+            "`verified`: the server's certificate must be valid for its "
+            "name too."},
+    {BOOL(ignore_dane), .dflt = "off", .effect = CONF_NEW_SESSION,
+     .doc = "TLSA records of the destination do not decide on mail of this "
+            "group."},
 };
 _Static_assert(COUNT_OF(rows) <= POLICY_FIELDS_MAX, "origins have no room");
 const struct conf_table mail_flow_policy_table = {

@@ -1,0 +1,92 @@
+/* Keys that sign reports: names that stand for something, and addresses that
+ * are made out of the host name. */
+#include "settings/tables.h"
+
+#include "mail/address.h"
+
+#define REFUSE(doc, object, name, err, ...)                                    \
+    conf_refuse((doc), &tls_report_table, (object), (name), (err), __VA_ARGS__)
+
+static struct dkim_key_settings *
+find_key(const struct settings *settings, const char *name)
+{
+    for (size_t i = 0; i < settings->dkim_count; i++)
+        if (strcmp(settings->dkim[i].name, name) == 0)
+            return &settings->dkim[i];
+    return NULL;
+}
+
+static bool
+resolve_keys(struct settings *settings, const struct conf_doc *doc,
+             struct arena *arena, struct err *err)
+{
+    struct tls_report_settings *reports = &settings->tls_reports;
+    char room[CONF_QUOTE_MAX];
+
+    reports->dkim = arena_alloc(arena, (reports->dkim_name_count + 1) *
+                                           sizeof(struct dkim_key_settings *));
+    for (size_t i = 0; i < reports->dkim_name_count; i++) {
+        reports->dkim[i] = find_key(settings, reports->dkim_names[i]);
+        if (reports->dkim[i] == NULL)
+            return REFUSE(doc, reports, "dkim", err,
+                          "%s does not exist in dkim",
+                          conf_quote(sv_of(reports->dkim_names[i]), room));
+    }
+    return true;
+}
+
+/* "example.org" of gw1.example.org; a name of one label is all there is. */
+static const char *
+domain_of_host(const char *hostname)
+{
+    const char *dot = strchr(hostname, '.');
+
+    return dot != NULL && strchr(dot + 1, '.') != NULL ? dot + 1 : hostname;
+}
+
+static void
+complete(char **field, const char *local, const char *domain,
+         struct arena *arena)
+{
+    char text[320];
+
+    if ((*field)[0] != '\0')
+        return;
+    snprintf(text, sizeof text, "%s%s", local, domain);
+    *field = arena_cstr(arena, sv_of(text));
+}
+
+static bool
+check_address(const struct tls_report_settings *reports, const char *name,
+              const char *address, const struct conf_doc *doc, struct err *err)
+{
+    struct mail_path parts;
+    char room[CONF_QUOTE_MAX];
+
+    return mail_mailbox_parse(sv_of(address), &parts) ||
+           REFUSE(doc, reports, name, err, "%s is not a mail address",
+                  conf_quote(sv_of(address), room));
+}
+
+bool
+settings_check_evidence(struct settings *settings, const struct conf_doc *doc,
+                        struct arena *arena, struct err *err)
+{
+    struct tls_report_settings *reports = &settings->tls_reports;
+    const char *domain = domain_of_host(settings->hostname);
+
+    complete(&reports->organization, "", domain, arena);
+    complete(&reports->contact, "postmaster@", domain, arena);
+    complete(&reports->from, "tlsrpt-noreply@", domain, arena);
+    for (size_t i = 0; i < settings->dkim_count; i++)
+        complete(&settings->dkim[i].selector, "", settings->dkim[i].name,
+                 arena);
+    if (!check_address(reports, "contact", reports->contact, doc, err) ||
+        !check_address(reports, "from", reports->from, doc, err))
+        return false;
+    for (size_t i = 0; i < reports->failure_recipient_count; i++)
+        if (!check_address(reports, "failure_recipients",
+                           reports->failure_recipients[i], doc, err))
+            return false;
+    return resolve_keys(settings, doc, arena, err);
+}
