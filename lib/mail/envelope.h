@@ -20,6 +20,20 @@ enum envelope_notify { /* bits; 0: not given */
                        NOTIFY_DELAY = 8,
 };
 
+/* What the message itself demands of the TLS of every further hop, beside what
+ * the destination's settings say. */
+enum envelope_tls {                            /* bits */
+                    ENVELOPE_REQUIRETLS = 1,   /* RFC 8689: MAIL parameter */
+                    ENVELOPE_TLS_OPTIONAL = 2, /* "TLS-Required: No" in its
+                                                * header; without effect
+                                                * beside REQUIRETLS */
+                    ENVELOPE_TLS_REQUIRED = 4, /* our policy: TLS or nothing */
+                    ENVELOPE_TLS_VERIFIED = 8, /* … by a verified server */
+                    ENVELOPE_IGNORE_DANE = 16, /* our policy */
+                    ENVELOPE_TLS_REPORT = 32,  /* a report of our own: not
+                                                * counted in reports */
+};
+
 struct envelope_recipient {
     struct sv address; /* mailbox without <> */
     struct sv domain;  /* canonical (mail_domain_canonical) or [literal] */
@@ -41,6 +55,7 @@ struct envelope {
     struct sv session;        /* session id in the log */
     struct sv listener;
     struct sv tls_version, tls_cipher; /* inbound facts; empty: clear text */
+    unsigned tls_demands;              /* enum envelope_tls */
     uint32_t header_bytes; /* length of the header section of the body */
     struct envelope_recipient *recipients;
     size_t recipient_count;

@@ -68,6 +68,61 @@ struct ledger_action {
     struct sv by; /* "admin", "queue" */
 };
 
+/* How TLS went on one connection to one server: what reports count (RFC 8460).
+ * Written once for every connection that came as far as its greeting, and for
+ * every server that could not be used for want of TLS, DANE or MTA-STS.
+ * Connections that carried nothing but mail that does not count (TLS-Required:
+ * No, reports of our own) leave none. */
+enum ledger_policy {
+    LEDGER_POLICY_NONE, /* "no-policy-found" */
+    LEDGER_POLICY_TLSA,
+    LEDGER_POLICY_STS,
+};
+/* RFC 8460 section 4.3, in its order and spelling. */
+#define LEDGER_TLS_RESULTS(X)                                                  \
+    X(TLS_RESULT_OK, "ok")                                                     \
+    X(TLS_RESULT_NOT_SUPPORTED, "starttls-not-supported")                      \
+    X(TLS_RESULT_HOST_MISMATCH, "certificate-host-mismatch")                   \
+    X(TLS_RESULT_EXPIRED, "certificate-expired")                               \
+    X(TLS_RESULT_NOT_TRUSTED, "certificate-not-trusted")                       \
+    X(TLS_RESULT_VALIDATION, "validation-failure")                             \
+    X(TLS_RESULT_TLSA_INVALID, "tlsa-invalid")                                 \
+    X(TLS_RESULT_DNSSEC_INVALID, "dnssec-invalid")                             \
+    X(TLS_RESULT_DANE_REQUIRED, "dane-required")                               \
+    X(TLS_RESULT_STS_FETCH, "sts-policy-fetch-error")                          \
+    X(TLS_RESULT_STS_INVALID, "sts-policy-invalid")                            \
+    X(TLS_RESULT_STS_WEBPKI, "sts-webpki-invalid")
+#define AS_TLS_RESULT_ENUM(name, text) name,
+enum ledger_tls_result {
+    LEDGER_TLS_RESULTS(AS_TLS_RESULT_ENUM) TLS_RESULT_COUNT
+};
+#undef AS_TLS_RESULT_ENUM
+const char *ledger_tls_result_name(enum ledger_tls_result result);
+
+struct ledger_session {
+    int64_t ended_us;
+    struct sv domain; /* policy domain: of the recipients, canonical */
+    enum ledger_policy policy;
+    struct sv policy_id; /* STS: its id; else empty */
+    /* STS: the lines of sts_policy_print(); TLSA: a record a line; empty where
+     * the same stood in an earlier session of this domain on this day. */
+    struct sv policy_text;
+    enum ledger_tls_result result;
+    bool enforced; /* the result decided; not: it was only noted (testing) */
+    enum tls_stage stage; /* of a failure */
+    struct sv reason;     /* of a failure */
+    struct sv host, ip;   /* of the server */
+    struct sv helo;       /* name by which it introduced itself */
+    struct sv local_ip;   /* our end */
+    struct sv tls_version, tls_cipher;
+    struct sv delivery; /* id of the connection in the log */
+};
+void ledger_session_encode(const struct ledger_session *session,
+                           struct buf *out);
+MUST_USE bool ledger_session_decode(struct sv bytes,
+                                    struct ledger_session *session,
+                                    struct err *err);
+
 void ledger_attempt_encode(const struct ledger_attempt *attempt,
                            struct buf *out);
 MUST_USE bool ledger_attempt_decode(struct sv bytes, struct arena *arena,

@@ -36,6 +36,7 @@ enum spool_record_type {
     SPOOL_ATTEMPT = 2,
     SPOOL_ACTION = 3,
     SPOOL_NOTE = 4,
+    SPOOL_SESSION = 5,
 };
 
 /* A message keeps this number for life, also when it is copied forward.  The
