@@ -180,6 +180,7 @@ add_by_type(struct dump *dump, const struct scan_item *item)
         add_action(dump, item);
         return;
     case SPOOL_NOTE:
+    case SPOOL_SESSION:
         break;
     }
     add_text(dump, "payload", item->head);

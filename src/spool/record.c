@@ -90,6 +90,7 @@ record_type_name(enum spool_record_type type)
     case SPOOL_ACTION:
         return "action";
     case SPOOL_NOTE:
+    case SPOOL_SESSION:
         return "note";
     }
     return "unknown";

@@ -233,6 +233,7 @@ replay_record(struct queue *queue, const struct spool_record *record,
         replay_action(queue, record->head);
         break;
     case SPOOL_NOTE:
+    case SPOOL_SESSION:
         break;
     }
     segment_saw(queue, record->place);
