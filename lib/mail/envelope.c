@@ -16,14 +16,15 @@ enum tag {
     TAG_LISTENER = 11,
     TAG_TLS_VERSION = 12,
     TAG_TLS_CIPHER = 13,
-    TAG_TO = 32, /* begins a recipient */
+    TAG_TLS_DEMANDS = 14, /* uint8, bits of enum envelope_tls */
+    TAG_TO = 32,          /* begins a recipient */
     TAG_DOMAIN = 33,
     TAG_ORCPT = 34,
     TAG_NOTIFY = 35, /* uint8, bits of enum envelope_notify */
 };
 
 enum { FLAG_SMTPUTF8 = 1, FLAG_EIGHT_BIT = 2, FLAG_HEADER_UTF8 = 4 };
-enum { ITEM_HEAD = 4, NOTIFY_ALL = 15 };
+enum { ITEM_HEAD = 4, NOTIFY_ALL = 15, TLS_ALL = 63 };
 
 static const struct text_item {
     uint8_t tag;
@@ -97,6 +98,7 @@ envelope_encode(const struct envelope *envelope, struct buf *out)
     add_number(out, TAG_BODY, envelope->body, 1);
     add_number(out, TAG_FLAGS, flags, 1);
     add_number(out, TAG_HEADER_BYTES, envelope->header_bytes, 4);
+    add_number(out, TAG_TLS_DEMANDS, envelope->tls_demands, 1);
     for (size_t i = 0; i < envelope->recipient_count; i++) {
         const struct envelope_recipient *to = &envelope->recipients[i];
 
@@ -177,6 +179,10 @@ store_message_item(const struct item *item, struct envelope *e)
         return true;
     case TAG_HEADER_BYTES:
         return read_number(item, 4, UINT32_MAX, &e->header_bytes);
+    case TAG_TLS_DEMANDS:
+        /* A demand that is not understood must not be dropped silently: the
+         * message would travel with less than it asked for. */
+        return read_number(item, 1, TLS_ALL, &e->tls_demands);
     default:
         store_text(item, message_texts, COUNT_OF(message_texts), e);
         return true;

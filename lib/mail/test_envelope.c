@@ -26,6 +26,7 @@ test_round_trip(void **state UNUSED)
         .listener = SV_INIT("mx"),
         .tls_version = SV_INIT("TLSv1.3"),
         .tls_cipher = SV_INIT("TLS_AES_256_GCM_SHA384"),
+        .tls_demands = ENVELOPE_REQUIRETLS | ENVELOPE_TLS_REPORT,
         .header_bytes = 0x01020304,
         .recipients = to,
         .recipient_count = COUNT_OF(to),
@@ -44,6 +45,7 @@ test_round_trip(void **state UNUSED)
     assert_int_equal(out.body, BODY_8BITMIME);
     assert_true(out.smtputf8 && out.header_utf8 && !out.eight_bit);
     assert_int_equal(out.header_bytes, 0x01020304);
+    assert_int_equal(out.tls_demands, in.tls_demands);
     assert_int_equal(out.recipient_count, 2);
     assert_true(sv_eq(out.recipients[0].orcpt, to[0].orcpt));
     assert_int_equal(out.recipients[0].notify, to[0].notify);
@@ -89,8 +91,31 @@ static const struct row {
     {"RET out of range", SV_INIT("\4\0\1\0\3"), false},
     {"RET empty", SV_INIT("\4\0\0\0"), false},
     {"BODY out of range", SV_INIT("\5\0\1\0\2"), false},
+    {"TLS demands", SV_INIT("\x0e\0\1\0\x3f"), true},
+    {"TLS demand unknown", SV_INIT("\x0e\0\1\0\x40"), false},
+    {"TLS demands empty", SV_INIT("\x0e\0\0\0"), false},
+    {"TLS demands too long", SV_INIT("\x0e\0\2\0\1\0"), false},
     {"HEADER_BYTES short", SV_INIT("\7\0\3\0\1\2\3"), false},
 };
+
+/* Records of earlier versions have no such item: no demand. */
+static void
+test_without_demands(void **state UNUSED)
+{
+    struct sv old = SV("\2\0\3\0a@b\x20\0\3\0c@d");
+    struct envelope out;
+    struct buf again = {0};
+    struct arena arena;
+    struct err err;
+
+    arena_init(&arena, 256);
+    assert_true(envelope_decode(old, &arena, &out, &err));
+    assert_int_equal(out.tls_demands, 0);
+    envelope_encode(&out, &again);
+    assert_true(sv_eq(buf_view(&again), old));
+    buf_fini(&again);
+    arena_fini(&arena);
+}
 
 static void
 check(void **state)
@@ -109,7 +134,10 @@ check(void **state)
 int
 main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_round_trip)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_without_demands),
+    };
 
     return RUN_ROWS("envelope_decode", check, rows) +
            cmocka_run_group_tests_name("envelope", tests, NULL, NULL);

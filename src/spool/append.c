@@ -132,8 +132,8 @@ read_content(struct message *message, struct spool_content *content,
     uint64_t at = 0;
     ssize_t got;
 
-    while ((got = content_read_blocking(content, at, piece, COPY_PIECE, err)) >
-           0) {
+    while ((got = spool_content_read_blocking(content, at, piece, COPY_PIECE,
+                                              err)) > 0) {
         block_chain_add(pool, &message->entry.content,
                         (struct sv){piece, (size_t)got});
         at += (uint64_t)got;

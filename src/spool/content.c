@@ -206,8 +206,8 @@ spool_content_read(struct spool_content *content, uint64_t offset, char *dst,
 }
 
 ssize_t
-content_read_blocking(struct spool_content *content, uint64_t offset, char *dst,
-                      size_t n, struct err *err)
+spool_content_read_blocking(struct spool_content *content, uint64_t offset,
+                            char *dst, size_t n, struct err *err)
 {
     size_t want = clamp(content, offset, n);
     ssize_t got = read_fully(content->fd, dst, want, content->start + offset);
@@ -227,8 +227,8 @@ run_fetch(struct work *work)
     struct spool_content *content =
         CONTAINER_OF(work, struct spool_content, work);
 
-    content->got = content_read_blocking(content, content->offset, content->dst,
-                                         content->n, &content->error);
+    content->got = spool_content_read_blocking(
+        content, content->offset, content->dst, content->n, &content->error);
 }
 
 static void

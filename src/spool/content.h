@@ -5,7 +5,4 @@
 
 const struct record *content_record(const struct spool_content *content);
 struct spool_place content_place(const struct spool_content *content);
-/* As spool_content_read(), but waits for the disk. */
-ssize_t content_read_blocking(struct spool_content *content, uint64_t offset,
-                              char *dst, size_t n, struct err *err);
 #endif

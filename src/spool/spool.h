@@ -158,6 +158,10 @@ struct sv spool_content_envelope(struct spool_content *content,
 enum { SPOOL_BLOCKED = -2 };
 ssize_t spool_content_read(struct spool_content *content, uint64_t offset,
                            char *dst, size_t n, struct err *err);
+/* The same for threads that may wait for the disk: never SPOOL_BLOCKED. */
+ssize_t spool_content_read_blocking(struct spool_content *content,
+                                    uint64_t offset, char *dst, size_t n,
+                                    struct err *err);
 /* The same on a pool thread; on_read comes on the loop with what read() would
  * have returned. One fetch at a time; content and dst must stay until then. */
 void spool_content_fetch(struct spool_content *content, struct loop *loop,

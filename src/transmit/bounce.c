@@ -3,7 +3,6 @@
  * queue_settle.c for the order and what a crash does). */
 #include "mail/address.h"
 #include "mail/header.h"
-#include "spool/content.h"
 #include "transmit/dsn.h"
 #include "transmit/queue_internal.h"
 
@@ -45,7 +44,7 @@ read_original(struct spool_content *content, uint64_t n, struct buf *out)
         size_t want = n - at < 65536 ? (size_t)(n - at) : 65536;
         char *to = buf_reserve(out, want);
         struct err err;
-        ssize_t got = content_read_blocking(content, at, to, want, &err);
+        ssize_t got = spool_content_read_blocking(content, at, to, want, &err);
 
         if (got <= 0)
             return;
