@@ -189,27 +189,46 @@ mail_field_write(struct buf *out, const char *name, struct sv value)
 void
 mail_counter_init(struct mail_counter *counter)
 {
-    *counter = (struct mail_counter){.in_header = true, .line_is_name = true};
+    *counter = (struct mail_counter){.in_header = true};
 }
 
-/* The name as far as it has come: blanks at its end count as one, so that a
- * name with blanks before the colon fits the buffer. */
-static void
-feed_name(struct mail_counter *counter, char c)
+/* The fields that are looked at, so that the names of others are not. */
+static bool
+begins_known_name(char c)
 {
-    unsigned n = counter->name_length;
-    bool after_blank = n > 0 && counter->name[n - 1] == ' ';
+    return c == 'R' || c == 'r' || c == 'T' || c == 't';
+}
 
-    if (char_is_blank(c) && after_blank)
-        return;
-    if ((char_is_blank(c) && n == 0) || after_blank ||
-        n == sizeof counter->name) {
-        counter->line_is_name = false;
-        return;
+/* What the first byte of a line says.  Returns how many bytes that used. */
+static size_t
+begin_line(struct mail_counter *counter, char c)
+{
+    if (char_is_blank(c)) {
+        counter->at = counter->in_value ? COUNTER_VALUE : COUNTER_REST;
+        return 0;
     }
-    if (char_is_blank(c))
-        c = ' ';
-    counter->name[counter->name_length++] = c;
+    counter->in_value = false;
+    if (c == '\n') {
+        counter->in_header = false;
+        return 1;
+    }
+    if (c == '\r') {
+        counter->at = COUNTER_CR;
+        return 1;
+    }
+    counter->name_length = 0;
+    counter->at = begins_known_name(c) ? COUNTER_NAME : COUNTER_REST;
+    return 0;
+}
+
+static size_t
+after_cr(struct mail_counter *counter, char c)
+{
+    counter->at = COUNTER_REST;
+    if (c != '\n')
+        return 0;
+    counter->in_header = false;
+    return 1;
 }
 
 static void
@@ -217,65 +236,107 @@ end_name(struct mail_counter *counter)
 {
     struct sv name = sv_trim((struct sv){counter->name, counter->name_length});
 
-    counter->line_is_name = false;
-    if (sv_is_nocase(name, "Received"))
+    counter->at = COUNTER_REST;
+    if (sv_is_nocase(name, "Received")) {
         counter->received++;
+    } else if (sv_is_nocase(name, "TLS-Required")) {
+        counter->tls_required++;
+        counter->tls_value = (struct tls_required_value){0};
+        counter->in_value = true;
+        counter->at = COUNTER_VALUE;
+    }
 }
 
+/* The name as far as it has come: blanks at its end (obsolete syntax, RFC 5322
+ * section 4.5.8) count as one, so that they fit the buffer. */
 static void
-end_line(struct mail_counter *counter)
+add_to_name(struct mail_counter *counter, char c)
 {
-    bool lone_cr = counter->column == 1 && counter->name_length == 1 &&
-                   counter->name[0] == '\r';
+    unsigned n = counter->name_length;
+    bool after_blank = n > 0 && counter->name[n - 1] == ' ';
 
-    if (counter->column == 0 || lone_cr)
-        counter->in_header = false;
-    counter->line_is_name = true;
-    counter->name_length = counter->column = 0;
+    if (char_is_blank(c) && after_blank)
+        return;
+    if (after_blank || n == sizeof counter->name) {
+        counter->at = COUNTER_REST;
+        return;
+    }
+    counter->name[counter->name_length++] = char_is_blank(c) ? ' ' : c;
 }
 
+static size_t
+feed_name(struct mail_counter *counter, struct sv bytes)
+{
+    size_t i = 0;
+
+    while (i < bytes.n && counter->at == COUNTER_NAME) {
+        char c = bytes.p[i];
+
+        if (c == '\n') {
+            counter->at = COUNTER_REST;
+            break;
+        }
+        i++;
+        if (c == ':')
+            end_name(counter);
+        else
+            add_to_name(counter, c);
+    }
+    return i;
+}
+
+/* Up to the end of the line, or as much of it as is there. */
+static size_t
+feed_rest(struct mail_counter *counter, struct sv bytes)
+{
+    size_t lf = sv_index(bytes, '\n');
+    size_t length = lf != SV_NONE ? lf + 1 : bytes.n;
+
+    if (counter->at == COUNTER_VALUE)
+        tls_required_feed(&counter->tls_value, sv_slice(bytes, 0, length));
+    if (lf != SV_NONE)
+        counter->at = COUNTER_LINE;
+    return length;
+}
+
+static size_t
+feed_header(struct mail_counter *counter, struct sv bytes)
+{
+    switch (counter->at) {
+    case COUNTER_LINE:
+        return begin_line(counter, bytes.p[0]);
+    case COUNTER_CR:
+        return after_cr(counter, bytes.p[0]);
+    case COUNTER_NAME:
+        return feed_name(counter, bytes);
+    case COUNTER_VALUE:
+    case COUNTER_REST:
+        break;
+    }
+    return feed_rest(counter, bytes);
+}
+
+/* Blocks of words without a branch inside, which the compiler makes wide
+ * instructions of. */
 static bool
 has_eight_bit(struct sv bytes)
 {
     const uint64_t tops = UINT64_C(0x8080808080808080);
-    uint64_t word;
+    uint64_t words[16], seen;
     unsigned last = 0;
-
     size_t i = 0;
 
-    for (; bytes.n - i >= sizeof word; i += sizeof word) {
-        memcpy(&word, bytes.p + i, sizeof word);
-        if (word & tops)
+    for (; bytes.n - i >= sizeof words; i += sizeof words) {
+        memcpy(words, bytes.p + i, sizeof words);
+        seen = 0;
+        for (size_t k = 0; k < COUNT_OF(words); k++)
+            seen |= words[k];
+        if (seen & tops)
             return true;
     }
     for (; i < bytes.n; i++)
         last |= (unsigned char)bytes.p[i];
     return last > 0x7f;
-}
-
-/* One byte of the start of a line, while it may still be a name, or the rest of
- * the line as far as it is there.  Returns how many bytes that was. */
-static size_t
-feed_header(struct mail_counter *counter, struct sv bytes)
-{
-    char c = bytes.p[0];
-
-    if (c == '\n') {
-        end_line(counter);
-        return 1;
-    }
-    if (counter->column < 2)
-        counter->column++;
-    if (!counter->line_is_name) {
-        size_t lf = sv_index(bytes, '\n');
-
-        return lf != SV_NONE ? lf : bytes.n;
-    }
-    if (c == ':')
-        end_name(counter);
-    else
-        feed_name(counter, c);
-    return 1;
 }
 
 void
@@ -291,4 +352,11 @@ mail_counter_feed(struct mail_counter *counter, struct sv bytes)
     counter->header_utf8 = counter->header_utf8 || has_eight_bit(header);
     counter->eight_bit =
         counter->eight_bit || counter->header_utf8 || has_eight_bit(rest);
+}
+
+bool
+mail_counter_tls_optional(const struct mail_counter *counter)
+{
+    return counter->tls_required == 1 &&
+           tls_required_is_no(&counter->tls_value);
 }

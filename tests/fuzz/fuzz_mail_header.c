@@ -1,6 +1,6 @@
-/* Header sections: the counter, fed in any pieces, agrees with the reader; a
- * value that is written comes back as one field.  The first byte is the size of
- * the pieces. */
+/* Header sections: the counter, fed in any pieces, agrees with the reader, also
+ * on TLS-Required; a value that is written comes back as one field.  The first
+ * byte is the size of the pieces. */
 #include "mail/header.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -25,6 +25,26 @@ count_received(struct sv in)
     return count;
 }
 
+/* RFC 8689 section 3, over whole fields. */
+static bool
+is_tls_optional(struct sv in)
+{
+    struct mail_field field;
+    size_t count = 0;
+    bool no = false;
+
+    while (mail_field_next(&in, &field)) {
+        struct tls_required_value value = {0};
+
+        if (!sv_is_nocase(field.name, "TLS-Required"))
+            continue;
+        count++;
+        tls_required_feed(&value, field.value);
+        no = tls_required_is_no(&value);
+    }
+    return count == 1 && no;
+}
+
 static void
 check_counter(struct sv in, size_t step)
 {
@@ -39,6 +59,7 @@ check_counter(struct sv in, size_t step)
     assert(counter.received == count_received(in));
     assert(counter.header_bytes == mail_header_length(in));
     assert(counter.eight_bit == eight_bit);
+    assert(mail_counter_tls_optional(&counter) == is_tls_optional(in));
 }
 
 static void
