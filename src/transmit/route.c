@@ -33,6 +33,7 @@ struct route_query {
      * its kind. */
     char temporary[256], none[256];
     bool null_mx;
+    json_t *trace; /* owned; NULL: not wanted */
 };
 
 static void
@@ -53,6 +54,7 @@ query_free(struct route_query *query)
 {
     dns_resolver_unref(query->resolver);
     settings_unref(query->settings);
+    json_decref(query->trace);
     mem_free(query);
 }
 
@@ -99,8 +101,11 @@ make_route(struct route_query *query)
     stay = query->is_static
                ? route_remove_listeners(query->settings, query->hosts, count)
                : route_remove_ourselves(query->settings, query->hosts, count);
-    route_make_targets(query->hosts, stay, query->control->ip_preference,
+    route_make_targets(query->hosts, count, query->control->ip_preference,
                        route);
+    route_trace_hosts(query->trace, query->hosts, count);
+    route->trace = query->trace;
+    query->trace = NULL;
     route->incomplete = query->temporary[0] != '\0';
     if (route->incomplete)
         set_result(route, ROUTE_OK, query->temporary);
@@ -147,15 +152,16 @@ may_use(const struct route_query *query, const struct net_address *address)
 static void
 add_address(struct route_host *host, struct net_address *address)
 {
-    if (!may_use(host->query, address)) {
-        host->refused++;
+    bool usable = may_use(host->query, address);
+
+    if (!usable)
         NOTE(host->query->none,
              "the address of the mail server is loopback: ", host->name, "");
-        return;
-    }
     if (host->address_count == ROUTE_HOST_ADDRESSES_MAX)
         return;
     net_address_set_port(address, host->port);
+    host->refused[host->address_count] =
+        usable ? NULL : "a loopback or unspecified address";
     host->addresses[host->address_count++] = *address;
 }
 
@@ -173,6 +179,9 @@ take_addresses(struct route_host *host, enum dns_type type,
 {
     struct route_query *query = host->query;
 
+    route_trace_answer(query->trace, host->name, type, answer);
+    if (answer->name[0] != '\0' && strcmp(answer->name, host->name) != 0)
+        snprintf(host->canonical, sizeof host->canonical, "%s", answer->name);
     switch (answer->state) {
     case DNS_SECURE:
     case DNS_INSECURE:
@@ -316,8 +325,10 @@ add_exchangers(struct mx_lookup *lookup, const struct dns_answer *answer)
             add_host(query, list[i].name, list[i].preference, lookup->rank,
                      lookup->port);
 
-        if (host == NULL)
-            break;
+        if (host == NULL) {
+            route_trace_left_out(query->trace, list[i].name);
+            continue;
+        }
         host->mx_state = answer->state;
         look_up_addresses(host);
     }
@@ -325,7 +336,8 @@ add_exchangers(struct mx_lookup *lookup, const struct dns_answer *answer)
 }
 
 /* RFC 5321 section 5.1: without MX records the domain is its own mail server,
- * but not when the name does not exist at all. */
+ * but not when the name does not exist at all.  A proof that there is no MX is
+ * as good as a signed one (RFC 7672 section 2.2.1). */
 static void
 without_mx(struct mx_lookup *lookup, const struct dns_answer *answer)
 {
@@ -337,8 +349,10 @@ without_mx(struct mx_lookup *lookup, const struct dns_answer *answer)
         return;
     }
     host = add_host(query, lookup->domain, 0, lookup->rank, lookup->port);
-    if (host != NULL)
-        look_up_addresses(host);
+    if (host == NULL)
+        return;
+    host->mx_state = answer->secure_denial ? DNS_SECURE : DNS_INSECURE;
+    look_up_addresses(host);
 }
 
 static void
@@ -348,6 +362,7 @@ on_mx(void *arg, const struct dns_answer *answer)
     struct route_query *query = lookup->query;
 
     lookup->dns = NULL;
+    route_trace_answer(query->trace, lookup->domain, DNS_MX, answer);
     switch (answer->state) {
     case DNS_SECURE:
     case DNS_INSECURE:
@@ -437,8 +452,10 @@ start_hops(struct route_query *query, const struct route_settings *route)
             continue;
         }
         host = add_host(query, hop->host, priority, (uint32_t)i, hop->port);
-        if (host != NULL)
-            look_up_addresses(host);
+        if (host == NULL)
+            break;
+        host->mx_state = DNS_SECURE; /* the administrator says so */
+        look_up_addresses(host);
     }
     mem_free(order);
 }
@@ -501,6 +518,13 @@ route_find(struct dns_resolver *resolver, struct loop *loop,
 }
 
 void
+route_keep_trace(struct route_query *query)
+{
+    query->trace =
+        json_pack("{s:[],s:[],s:[]}", "lookups", "servers", "left_out");
+}
+
+void
 route_cancel(struct route_query *query)
 {
     for (size_t i = 0; i < query->lookup_count; i++)
@@ -522,6 +546,7 @@ route_free(struct route *route)
 {
     if (route == NULL)
         return;
+    json_decref(route->trace);
     mem_free(route->targets);
     mem_free(route);
 }

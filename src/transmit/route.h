@@ -11,6 +11,7 @@
 #include "settings/settings.h"
 #include "tls/facts.h"
 #include "transmit/destination.h"
+#include <jansson.h>
 
 enum { ROUTE_HOSTS_MAX = 32, ROUTE_ADDRESSES_MAX = 64 };
 
@@ -19,6 +20,9 @@ struct route_target {
     bool literal;
     uint16_t preference;        /* MX preference or route priority */
     struct net_address address; /* with port */
+    /* mx_state: of the MX records that name the host, or of the proof that
+     * there are none and the domain is its own server; SECURE for a host that
+     * the configuration names, ABSENT for literals. */
     enum dns_state mx_state, address_state;
 };
 
@@ -38,6 +42,7 @@ struct route {
     bool incomplete;
     struct route_target *targets; /* in order of trying */
     size_t target_count;
+    json_t *trace; /* owned; NULL unless route_keep_trace() was called */
 };
 
 /* Finds the targets; on_route comes on the loop, never from inside; the route
@@ -48,6 +53,16 @@ struct route_query *route_find(struct dns_resolver *resolver, struct loop *loop,
                                const struct destination *destination,
                                void (*on_route)(void *arg, struct route *route),
                                void *arg);
+/* For views; at once after route_find().  The route then comes with
+ *   {"lookups": [{"name", "type", "state", "canonical", "ttl", "reason",
+ *                 "nxdomain", "secure_denial", "records"}],
+ *    "servers": [{"host", "preference", "port", "literal", "mx_state",
+ *                 "address_state", "canonical", "removed",
+ *                 "addresses": [{"ip", "removed"}]}],
+ *    "left_out": [names of servers too many]}
+ * in the order of asking and of preference; what has nothing to say is left
+ * out. */
+void route_keep_trace(struct route_query *query);
 void route_cancel(struct route_query *query); /* no call comes any more */
 void route_free(struct route *route);
 #endif

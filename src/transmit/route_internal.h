@@ -17,9 +17,13 @@ struct route_host {
     uint16_t preference; /* MX preference, or the hop's priority */
     uint32_t shuffle;    /* random order among equals */
     enum dns_state mx_state, address_state;
+    char canonical[256]; /* where its aliases lead; "" unless it has any */
     struct net_address addresses[ROUTE_HOST_ADDRESSES_MAX];
+    /* Why an address, and why the host, is not tried; NULL: it is.  Texts are
+     * static. */
+    const char *refused[ROUTE_HOST_ADDRESSES_MAX];
+    const char *removed;
     size_t address_count;
-    size_t refused; /* addresses that may not be used: loopback, any */
     struct dns_query *a, *aaaa; /* NULL: none is running */
 };
 
@@ -35,12 +39,21 @@ void route_sort_hosts(struct route_host *hosts, size_t count);
  * are sorted.  Returns how many stay. */
 size_t route_remove_ourselves(const struct settings *settings,
                               struct route_host *hosts, size_t count);
-/* For static routes, where any server may be meant: removes only what is one of
- * our own listeners, address and port. */
+/* For static routes, where any server may be meant: refuses only addresses that
+ * are our own listeners, address and port. */
 size_t route_remove_listeners(const struct settings *settings,
                               struct route_host *hosts, size_t count);
 
-/* Spreads addresses into at most ROUTE_ADDRESSES_MAX targets. */
+/* Spreads addresses of those that stay into at most ROUTE_ADDRESSES_MAX
+ * targets. */
 void route_make_targets(const struct route_host *hosts, size_t count,
                         enum ip_preference preference, struct route *route);
+
+/* route_trace.c: writes down what was asked and found.  trace: NULL for most
+ * queries, then nothing is done. */
+void route_trace_answer(json_t *trace, const char *name, enum dns_type type,
+                        const struct dns_answer *answer);
+void route_trace_left_out(json_t *trace, const char *name);
+void route_trace_hosts(json_t *trace, const struct route_host *hosts,
+                       size_t count);
 #endif

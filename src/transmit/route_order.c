@@ -145,14 +145,32 @@ is_own_address(const struct own_addresses *own,
     return false;
 }
 
+/* The names under which we greet. */
+static bool
+is_own_name(const struct settings *settings, const char *name)
+{
+    if (sv_is_nocase(sv_of(settings->hostname), name))
+        return true;
+    for (size_t i = 0; i < settings->listener_count; i++) {
+        const struct listener_settings *listener = &settings->listeners[i];
+
+        for (size_t j = 0; j < listener->policy_count; j++)
+            if (sv_is_nocase(sv_of(listener->policies[j].hostname), name))
+                return true;
+    }
+    return false;
+}
+
 static bool
 is_own_host(const struct own_addresses *own, const struct settings *settings,
             const struct route_host *host)
 {
-    if (sv_is_nocase(sv_of(settings->hostname), host->name))
+    if (is_own_name(settings, host->name) ||
+        (host->canonical[0] != '\0' && is_own_name(settings, host->canonical)))
         return true;
     for (size_t i = 0; i < host->address_count; i++)
-        if (is_own_address(own, &host->addresses[i], false))
+        if (host->refused[i] == NULL &&
+            is_own_address(own, &host->addresses[i], false))
             return true;
     return false;
 }
@@ -172,7 +190,30 @@ route_remove_ourselves(const struct settings *settings,
     for (uint16_t ours = hosts[stay].preference;
          stay > 0 && hosts[stay - 1].preference == ours;)
         stay--;
+    for (size_t i = stay; i < count; i++)
+        hosts[i].removed = is_own_host(&own, settings, &hosts[i])
+                               ? "it is this server"
+                               : "it is no better than this server";
     return stay;
+}
+
+/* True while an address is left, or there was none from the start. */
+static bool
+refuse_listeners(const struct own_addresses *own, struct route_host *host)
+{
+    size_t usable = 0, ours = 0;
+
+    for (size_t i = 0; i < host->address_count; i++) {
+        if (host->refused[i] != NULL)
+            continue;
+        if (is_own_address(own, &host->addresses[i], true)) {
+            host->refused[i] = "it is a listener of this server";
+            ours++;
+        } else {
+            usable++;
+        }
+    }
+    return usable > 0 || ours == 0;
 }
 
 size_t
@@ -180,24 +221,16 @@ route_remove_listeners(const struct settings *settings,
                        struct route_host *hosts, size_t count)
 {
     struct own_addresses own;
-    size_t hosts_left = 0;
+    size_t stay = 0;
 
     find_own(settings, &own);
     for (size_t i = 0; i < count; i++) {
-        struct route_host *host = &hosts[i];
-        size_t before = host->address_count, stay = 0;
-
-        for (size_t j = 0; j < before; j++)
-            if (!is_own_address(&own, &host->addresses[j], true))
-                host->addresses[stay++] = host->addresses[j];
-        host->address_count = stay;
-        if (stay == 0 && before > 0)
-            continue;
-        if (hosts_left != i)
-            hosts[hosts_left] = *host;
-        hosts_left++;
+        if (refuse_listeners(&own, &hosts[i]))
+            stay++;
+        else
+            hosts[i].removed = "it is a listener of this server";
     }
-    return hosts_left;
+    return stay;
 }
 
 static void
@@ -245,9 +278,13 @@ route_make_targets(const struct route_host *hosts, size_t count,
         mem_alloc_array(ROUTE_ADDRESSES_MAX, sizeof *route->targets);
     for (size_t i = 0; i < count; i++) {
         struct net_address list[ROUTE_HOST_ADDRESSES_MAX];
-        size_t n = hosts[i].address_count;
+        size_t n = 0;
 
-        memcpy(list, hosts[i].addresses, n * sizeof *list);
+        if (hosts[i].removed != NULL)
+            continue;
+        for (size_t j = 0; j < hosts[i].address_count; j++)
+            if (hosts[i].refused[j] == NULL)
+                list[n++] = hosts[i].addresses[j];
         shuffle_addresses(list, n);
         add_targets(&hosts[i], list, n, first, route);
         if (preference == PREFER_V4 || preference == PREFER_V6)

@@ -23,8 +23,8 @@ struct tls_sentence {
     /* Who demanded it, the strongest first: the one that is there is named. */
     const struct dane_evidence *dane; /* only where its records decided */
     const struct sts_evidence *sts;   /* only where its policy decided */
-    const char *demand;               /* else: "destination control: required" */
-    int64_t now_s;                    /* seconds since 1970 */
+    const char *demand; /* else: "destination control: required" */
+    int64_t now_s;      /* seconds since 1970 */
 };
 
 /* "mx2.example.net presented a certificate for mail.example.org only; the

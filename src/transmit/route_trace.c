@@ -1,0 +1,135 @@
+/* A route as JSON: what was asked, what came, what was done with it. */
+#include "transmit/route_internal.h"
+
+static void
+set_text(json_t *object, const char *key, const char *text)
+{
+    if (text != NULL && text[0] != '\0')
+        json_object_set_new(object, key, json_string(text));
+}
+
+static const char *
+type_name(enum dns_type type)
+{
+    switch (type) {
+    case DNS_A:
+        return "A";
+    case DNS_AAAA:
+        return "AAAA";
+    case DNS_MX:
+        return "MX";
+    case DNS_CNAME:
+        return "CNAME";
+    case DNS_PTR:
+        return "PTR";
+    case DNS_TXT:
+        return "TXT";
+    case DNS_TLSA:
+        return "TLSA";
+    }
+    return "";
+}
+
+static json_t *
+record_json(enum dns_type type, const struct dns_record *record)
+{
+    struct net_address address;
+    char text[NET_ADDRESS_TEXT], name[256];
+    uint16_t preference;
+
+    if (type == DNS_MX)
+        return dns_mx_parse(record, &preference, name)
+                   ? json_sprintf("%u %s", preference,
+                                  name[0] != '\0' ? name : ".")
+                   : json_string("malformed");
+    if (!dns_address_parse(record, type, &address))
+        return json_string("malformed");
+    net_address_ip_text(&address, text);
+    return json_string(text);
+}
+
+void
+route_trace_answer(json_t *trace, const char *name, enum dns_type type,
+                   const struct dns_answer *answer)
+{
+    json_t *lookup, *records;
+
+    if (trace == NULL)
+        return;
+    lookup = json_pack("{s:s,s:s,s:s}", "name", name, "type", type_name(type),
+                       "state", dns_state_name(answer->state));
+    if (answer->name[0] != '\0' && strcmp(answer->name, name) != 0)
+        set_text(lookup, "canonical", answer->name);
+    set_text(lookup, "reason", answer->reason);
+    if (answer->nxdomain)
+        json_object_set_new(lookup, "nxdomain", json_true());
+    if (answer->state == DNS_ABSENT)
+        json_object_set_new(lookup, "secure_denial",
+                            json_boolean(answer->secure_denial));
+    if (answer->record_count > 0) {
+        records = json_array();
+        for (size_t i = 0; i < answer->record_count; i++)
+            json_array_append_new(records,
+                                  record_json(type, &answer->records[i]));
+        json_object_set_new(lookup, "records", records);
+        json_object_set_new(lookup, "ttl", json_integer(answer->ttl));
+    }
+    json_array_append_new(json_object_get(trace, "lookups"), lookup);
+}
+
+void
+route_trace_left_out(json_t *trace, const char *name)
+{
+    if (trace != NULL)
+        json_array_append_new(json_object_get(trace, "left_out"),
+                              json_string(name));
+}
+
+static json_t *
+addresses_json(const struct route_host *host)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < host->address_count; i++) {
+        char text[NET_ADDRESS_TEXT];
+        json_t *address;
+
+        net_address_ip_text(&host->addresses[i], text);
+        address = json_pack("{s:s}", "ip", text);
+        set_text(address, "removed", host->refused[i]);
+        json_array_append_new(list, address);
+    }
+    return list;
+}
+
+static const char *
+why_removed(const struct route_host *host)
+{
+    if (host->removed != NULL)
+        return host->removed;
+    for (size_t i = 0; i < host->address_count; i++)
+        if (host->refused[i] == NULL)
+            return NULL;
+    if (host->address_count > 0)
+        return "none of its addresses may be used";
+    return host->lost ? "its address could not be looked up"
+                      : "it has no address";
+}
+
+void
+route_trace_hosts(json_t *trace, const struct route_host *hosts, size_t count)
+{
+    for (size_t i = 0; trace != NULL && i < count; i++) {
+        const struct route_host *host = &hosts[i];
+        json_t *server = json_pack(
+            "{s:s,s:i,s:i,s:b,s:s,s:s,s:o}", "host", host->name, "preference",
+            host->preference, "port", host->port, "literal", host->literal,
+            "mx_state", dns_state_name(host->mx_state), "address_state",
+            dns_state_name(host->address_state), "addresses",
+            addresses_json(host));
+
+        set_text(server, "canonical", host->canonical);
+        set_text(server, "removed", why_removed(host));
+        json_array_append_new(json_object_get(trace, "servers"), server);
+    }
+}
