@@ -29,6 +29,7 @@
 
 struct conn;
 struct tls_context;
+struct tls_dane;
 struct tls_session_key;
 
 enum conn_event {
@@ -107,6 +108,12 @@ void conn_start_tls_server(struct conn *conn, struct tls_context *context);
 void conn_start_tls_client(struct conn *conn, struct tls_context *context,
                            struct sv server_name,
                            const struct tls_session_key *key);
+/* Client, to a server that has to match TLSA records: see
+ * tls_stream_new_client_dane().  dane may be NULL, and is copied. */
+void conn_start_tls_client_dane(struct conn *conn, struct tls_context *context,
+                                struct sv server_name,
+                                const struct tls_session_key *key,
+                                const struct tls_dane *dane);
 
 /* The same where conn_input() holds the beginning of the handshake already:
  * behind a PROXY header on a listener with implicit TLS, and nowhere else. */

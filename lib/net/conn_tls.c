@@ -59,13 +59,22 @@ void
 conn_start_tls_client(struct conn *conn, struct tls_context *context,
                       struct sv server_name, const struct tls_session_key *key)
 {
+    conn_start_tls_client_dane(conn, context, server_name, key, NULL);
+}
+
+void
+conn_start_tls_client_dane(struct conn *conn, struct tls_context *context,
+                           struct sv server_name,
+                           const struct tls_session_key *key,
+                           const struct tls_dane *dane)
+{
     if (!may_start(conn) || refuse_injected(conn))
         return;
     if (conn->fake != NULL)
         conn->tls_begun = true;
     else
-        conn->tls =
-            tls_stream_new_client(context, server_name, key, on_emit, conn);
+        conn->tls = tls_stream_new_client_dane(context, server_name, key, dane,
+                                               on_emit, conn);
     conn_schedule(conn);
 }
 

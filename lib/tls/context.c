@@ -375,6 +375,7 @@ client_fill(struct tls_context *context,
         return false;
     }
     verify_use(ctx, false);
+    dane_use(ctx);
     SSL_CTX_set_cert_cb(ctx, on_certificate_request, NULL);
     sessions_use(ctx);
     if (options->no_tickets)

@@ -37,16 +37,6 @@ struct tls_dane {
     size_t name_count;
 };
 
-/* How it went; in tls_facts of a stream made with a tls_dane. */
-struct tls_dane_facts {
-    bool asked;
-    bool matched;
-    uint8_t usage, selector, matching; /* of the record that matched */
-    int depth;        /* of the certificate that matched; 0: the leaf */
-    char name[256];   /* that matched, with DANE-TA; "" */
-    char reason[200]; /* why none did; "" */
-};
-
 /* The check of a chain by itself, as a stream would do it: for test vectors and
  * `waxgate dane verify`.  chain: PEM, leaf first.  now: seconds since 1970. */
 MUST_USE bool tls_dane_verify(struct sv chain_pem, const struct tls_dane *dane,

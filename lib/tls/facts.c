@@ -60,6 +60,8 @@ complete(const char **text)
         *text = "";
 }
 
+static const struct tls_dane_facts without_dane;
+
 void
 tls_facts_complete(struct tls_facts *facts)
 {
@@ -71,6 +73,8 @@ tls_facts_complete(struct tls_facts *facts)
     complete(&facts->peer_subject);
     complete(&facts->peer_issuer);
     complete(&facts->peer_sha256);
+    if (facts->dane == NULL)
+        facts->dane = &without_dane;
 }
 
 void

@@ -86,6 +86,16 @@ enum tls_verdict { TLS_VERDICTS(AS_VERDICT_ENUM) TLS_VERDICT_COUNT };
 const char *tls_verdict_name(enum tls_verdict verdict);     /* "expired" */
 const char *tls_verdict_sentence(enum tls_verdict verdict); /* for people */
 
+/* How the check against TLSA records went (tls/dane.h). */
+struct tls_dane_facts {
+    bool asked; /* the connection was made with records to match */
+    bool matched;
+    uint8_t usage, selector, matching; /* of the record that matched */
+    int depth;        /* of the certificate that matched; 0: the leaf */
+    char name[256];   /* that matched, with DANE-TA; "" */
+    char reason[200]; /* why none did; "" */
+};
+
 /* All texts are printable and live as long as the connection; none is NULL. */
 struct tls_facts {
     const char *version; /* "TLSv1.3" as OpenSSL spells it */
@@ -105,6 +115,9 @@ struct tls_facts {
     const char *peer_subject;
     const char *peer_issuer;
     const char *peer_sha256; /* hex of the certificate's digest */
+    /* Never NULL.  Where it was asked, verify and verdict tell its result too:
+     * what the public authorities would say of the chain does not count. */
+    const struct tls_dane_facts *dane;
 };
 /* Puts "" where a text is NULL, for facts that are made by hand in tests. */
 void tls_facts_complete(struct tls_facts *facts);

@@ -17,6 +17,25 @@ stream_set_server_name(struct tls_stream *stream, struct sv name)
     stream->facts.server_name = stream->server_name;
 }
 
+/* Where TLSA records were asked for, they alone decide, also when the library
+ * had none of them to ask (RFC 7672 section 2.1): dates with DANE-EE are not
+ * looked at. */
+static void
+fill_dane_verify(const SSL *ssl, struct tls_facts *facts)
+{
+    long result = SSL_get_verify_result(ssl);
+
+    if (facts->dane->matched) {
+        facts->verdict = VERDICT_OK;
+        facts->verify = TLS_VERIFY_OK;
+        return;
+    }
+    facts->verdict =
+        result != X509_V_OK ? verdict_of(result) : VERDICT_UNTRUSTED;
+    facts->verify = TLS_VERIFY_FAILED;
+    facts->verify_reason = facts->dane->reason;
+}
+
 /* The library stores the result with the session; what time changed since then
  * is looked at again. */
 static void
@@ -47,7 +66,10 @@ fill_peer(struct tls_stream *stream)
     facts->peer_subject = stream->peer->subject;
     facts->peer_issuer = stream->peer->issuer;
     facts->peer_sha256 = stream->peer->sha256;
-    fill_verify(stream->ssl, x509, facts);
+    if (stream->dane != NULL)
+        fill_dane_verify(stream->ssl, facts);
+    else
+        fill_verify(stream->ssl, x509, facts);
 }
 
 static const char *
@@ -72,6 +94,7 @@ facts_fill(struct tls_stream *stream)
     facts->bits = cipher != NULL ? SSL_CIPHER_get_bits(cipher, NULL) : 0;
     facts->resumed = SSL_session_reused(stream->ssl) == 1;
     facts->group = group_name(stream->ssl);
+    dane_fill(stream);
     fill_peer(stream);
     ERR_clear_error();
 }

@@ -1,5 +1,7 @@
 /* Client sessions by the digest of the decision they were made under: a
- * session of one policy can never be found by another. */
+ * session of one policy can never be found by another.  Those of servers that
+ * had to match TLSA records carry the mark of these records besides, so that
+ * this does not hang on what the caller put into his digest. */
 #include "base/list.h"
 #include "base/map.h"
 #include "tls/tls_internal.h"
@@ -10,6 +12,8 @@ struct entry {
     struct link link; /* in order of use, the oldest first */
     struct tls_session_key key;
     SSL_SESSION *session; /* one reference */
+    struct dane_mark mark;
+    struct tls_dane_facts *dane; /* owned; NULL: made without DANE */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -36,6 +40,7 @@ drop(struct entry *entry)
     map_remove(&by_key, view_of_key(&entry->key));
     list_remove(&by_use, &entry->link);
     SSL_SESSION_free(entry->session);
+    mem_free(entry->dane);
     mem_free(entry);
 }
 
@@ -66,7 +71,8 @@ tls_session_cache_clear(void)
 }
 
 static void
-put(const struct tls_session_key *key, SSL_SESSION *session)
+put(const struct tls_session_key *key, SSL_SESSION *session,
+    const struct dane_check *dane)
 {
     struct entry *entry = map_get(&by_key, view_of_key(key));
 
@@ -76,6 +82,11 @@ put(const struct tls_session_key *key, SSL_SESSION *session)
     entry = mem_alloc(sizeof *entry);
     entry->key = *key;
     entry->session = session;
+    if (dane != NULL) {
+        entry->mark = dane->mark;
+        entry->dane = mem_alloc(sizeof *entry->dane);
+        *entry->dane = dane->facts;
+    }
     list_push_back(&by_use, &entry->link);
     map_put(&by_key, view_of_key(key), entry);
 }
@@ -84,15 +95,18 @@ put(const struct tls_session_key *key, SSL_SESSION *session)
 static int
 on_new_session(SSL *ssl, SSL_SESSION *session)
 {
-    const struct tls_stream *stream = stream_of(ssl);
+    struct tls_stream *stream = stream_of(ssl);
     int kept = 0;
 
     if (stream->key == NULL || !SSL_SESSION_is_resumable(session))
         return 0;
+    dane_fill(stream); /* with TLS 1.2 we come before the end */
+    if (stream->dane != NULL && !stream->dane->facts.matched)
+        return 0;
     pthread_mutex_lock(&lock);
     prepare();
     if (limit > 0) {
-        put(stream->key, session);
+        put(stream->key, session, stream->dane);
         kept = 1;
     }
     pthread_mutex_unlock(&lock);
@@ -109,17 +123,27 @@ is_fresh(const SSL_SESSION *session)
            now - made < SSL_SESSION_get_timeout(session);
 }
 
+static bool
+is_for(const struct entry *entry, const struct dane_check *dane)
+{
+    if (entry->dane == NULL || dane == NULL)
+        return entry->dane == NULL && dane == NULL;
+    return memcmp(&entry->mark, &dane->mark, sizeof entry->mark) == 0;
+}
+
 SSL_SESSION *
-sessions_take(const struct tls_session_key *key)
+sessions_take(const struct tls_session_key *key, struct dane_check *dane)
 {
     SSL_SESSION *session = NULL;
     struct entry *entry;
 
     pthread_mutex_lock(&lock);
     entry = map_get(&by_key, view_of_key(key));
-    if (entry != NULL && is_fresh(entry->session)) {
+    if (entry != NULL && is_fresh(entry->session) && is_for(entry, dane)) {
         session = entry->session;
         SSL_SESSION_up_ref(session);
+        if (dane != NULL)
+            dane->remembered = *entry->dane;
     }
     if (entry != NULL && (session == NULL || SSL_SESSION_get_protocol_version(
                                                  session) >= TLS1_3_VERSION))

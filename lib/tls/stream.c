@@ -111,7 +111,7 @@ tls_stream_new_server(struct tls_context *context, tls_emit *emit, void *arg)
 static void
 offer_session(struct tls_stream *stream, const struct tls_session_key *key)
 {
-    SSL_SESSION *session = sessions_take(key);
+    SSL_SESSION *session = sessions_take(key, stream->dane);
 
     stream->key = mem_alloc(sizeof *key);
     *stream->key = *key;
@@ -120,18 +120,38 @@ offer_session(struct tls_stream *stream, const struct tls_session_key *key)
     SSL_SESSION_free(session);
 }
 
+static void
+offer_name(struct tls_stream *stream, struct sv server_name)
+{
+    char name[256];
+
+    if (server_name.n > 0 && sv_to_cstr(server_name, name, sizeof name) &&
+        SSL_set_tlsext_host_name(stream->ssl, name) == 1)
+        stream_set_server_name(stream, server_name);
+}
+
 struct tls_stream *
 tls_stream_new_client(struct tls_context *context, struct sv server_name,
                       const struct tls_session_key *key, tls_emit *emit,
                       void *arg)
 {
+    return tls_stream_new_client_dane(context, server_name, key, NULL, emit,
+                                      arg);
+}
+
+struct tls_stream *
+tls_stream_new_client_dane(struct tls_context *context, struct sv server_name,
+                           const struct tls_session_key *key,
+                           const struct tls_dane *dane, tls_emit *emit,
+                           void *arg)
+{
     struct tls_stream *stream = stream_new(context, emit, arg);
-    char name[256];
 
     assert(!context->server);
-    if (server_name.n > 0 && sv_to_cstr(server_name, name, sizeof name) &&
-        SSL_set_tlsext_host_name(stream->ssl, name) == 1)
-        stream_set_server_name(stream, server_name);
+    /* RFC 7672 section 8.1 */
+    offer_name(stream, dane != NULL ? sv_of(dane->base) : server_name);
+    if (dane != NULL)
+        dane_ask(stream, dane);
     if (key != NULL)
         offer_session(stream, key);
     SSL_set_connect_state(stream->ssl);
@@ -152,6 +172,7 @@ tls_stream_free(struct tls_stream *stream)
     tls_context_unref(stream->context);
     tls_certificate_facts_free(stream->peer);
     mem_free(stream->server_name);
+    mem_free(stream->dane);
     mem_free(stream->key);
     mem_free(stream);
 }

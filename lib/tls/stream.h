@@ -9,6 +9,7 @@
 #include "tls/facts.h"
 
 struct tls_context;
+struct tls_dane;
 struct tls_session_key;
 struct tls_stream;
 
@@ -30,6 +31,15 @@ struct tls_stream *tls_stream_new_client(struct tls_context *context,
                                          struct sv server_name,
                                          const struct tls_session_key *key,
                                          tls_emit *emit, void *arg);
+/* The same to a server that has to match TLSA records (tls/dane.h); what is
+ * needed of dane is copied.  Its base domain is the SNI, whatever server_name
+ * says.  The handshake does not fail when none matches: facts.dane tells.
+ * dane may be NULL. */
+struct tls_stream *tls_stream_new_client_dane(struct tls_context *context,
+                                              struct sv server_name,
+                                              const struct tls_session_key *key,
+                                              const struct tls_dane *dane,
+                                              tls_emit *emit, void *arg);
 void tls_stream_free(struct tls_stream *stream); /* NULL is fine */
 
 /* Goes on with the handshake; *in moves past what was used.  A client begins

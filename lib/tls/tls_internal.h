@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/sv.h"
 #include "tls/context.h"
+#include "tls/dane.h"
 #include "tls/facts.h"
 #include "tls/stamp.h"
 #include "tls/stream.h"
@@ -82,6 +83,24 @@ struct tls_context {
     size_t stamp_count;
 };
 
+/* dane.c */
+/* Of the records and names that a server had to match: two checks with one mark
+ * are the same check. */
+struct dane_mark {
+    uint8_t digest[32];
+};
+struct dane_check {
+    struct tls_dane_facts facts;
+    struct tls_dane_facts remembered; /* of the session that is offered */
+    struct dane_mark mark;
+    const char *problem; /* nothing can match: why; or NULL */
+};
+/* Makes the context able to ask. */
+void dane_use(SSL_CTX *ctx);
+void dane_ask(struct tls_stream *stream, const struct tls_dane *dane);
+/* Once the certificate was verified, or the session resumed. */
+void dane_fill(struct tls_stream *stream);
+
 /* stream.c */
 struct tls_stream {
     SSL *ssl;
@@ -95,6 +114,7 @@ struct tls_stream {
     /* Owned texts and values that facts points to; NULL without. */
     struct tls_certificate_facts *peer;
     char *server_name;
+    struct dane_check *dane; /* owned; NULL: not asked */
 };
 struct tls_stream *stream_of(const SSL *ssl);
 
@@ -115,7 +135,10 @@ void tickets_use(SSL_CTX *ctx);
 /* sessions.c */
 void sessions_use(SSL_CTX *ctx);
 /* Gives a reference, or NULL.  TLS 1.3 sessions are given once only, so that
- * an observer cannot link connections by a ticket (RFC 8446 appendix C.4). */
-SSL_SESSION *sessions_take(const struct tls_session_key *key);
+ * an observer cannot link connections by a ticket (RFC 8446 appendix C.4).  A
+ * session is only given when it was made under the same demand of DANE as
+ * `dane` (NULL: none), which then remembers how that went. */
+SSL_SESSION *sessions_take(const struct tls_session_key *key,
+                           struct dane_check *dane);
 
 #endif
