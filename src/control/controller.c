@@ -79,10 +79,10 @@ static const struct method {
     void (*run)(struct controller *controller, struct rpc_call *call);
     const char *process; /* or: who answers */
 } methods[] = {
-    {"status", call_status, NULL},   {"alerts", call_alerts, NULL},
-    {"reload", call_reload, NULL},   {"queue.", NULL, "sender"},
-    {"delivery.", NULL, "sender"},   {"sender.", NULL, "sender"},
-    {"receiver.", NULL, "receiver"},
+    {"status", call_status, NULL}, {"alerts", call_alerts, NULL},
+    {"reload", call_reload, NULL}, {"queue.", NULL, "sender"},
+    {"delivery.", NULL, "sender"}, {"sender.", NULL, "sender"},
+    {"sts.", NULL, "sender"},      {"receiver.", NULL, "receiver"},
 };
 
 static const struct method *

@@ -190,6 +190,12 @@ delivery_abandon(struct delivery *delivery)
     delivery->prepared = NULL;
 }
 
+struct dns_resolver *
+delivery_resolver(struct delivery *delivery)
+{
+    return delivery->current->resolver;
+}
+
 /* --- The end ------------------------------------------------------------ */
 
 static void

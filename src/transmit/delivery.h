@@ -29,6 +29,9 @@ MUST_USE bool delivery_prepare(struct delivery *delivery,
                                struct settings *settings, struct err *err);
 void delivery_commit(struct delivery *delivery);
 void delivery_abandon(struct delivery *delivery);
+/* The one of the current settings, borrowed until the next commit: others of
+ * this process ask through it too, and so share what it remembers. */
+struct dns_resolver *delivery_resolver(struct delivery *delivery);
 
 /* queue_calls.on_session_wanted: uses a kept connection or makes one. */
 void delivery_session_wanted(void *delivery, struct destination *destination);

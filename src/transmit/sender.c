@@ -1,6 +1,7 @@
 /* The sender: the process that brings mail out.  Ties together the spool (as
  * the ledger's writer), the queue and the deliveries. */
 #include "base/clock.h"
+#include "evidence/sts.h"
 #include "service/service.h"
 #include "spool/spool.h"
 #include "transmit/delivery.h"
@@ -14,6 +15,7 @@ struct sender {
     struct spool *spool;
     struct queue *queue;
     struct delivery *delivery;
+    struct sts_cache *sts; /* policies of other domains */
     struct tls_troubles *troubles;
     struct settings *candidate; /* referenced between prepare and commit */
     struct timer watch;         /* of the spool's health */
@@ -52,6 +54,7 @@ sender_stop(void *self)
     timer_fini(&sender->watch);
     if (sender->delivery != NULL)
         delivery_free(sender->delivery);
+    sts_cache_free(sender->sts);
     if (sender->queue != NULL)
         queue_close(sender->queue);
     if (sender->spool != NULL)
@@ -75,6 +78,11 @@ sender_open(struct sender *sender, struct settings *settings, struct err *err)
         delivery_new(host->loops, host->loop_count, settings, err);
     if (sender->delivery == NULL)
         return false;
+    sender->sts = sts_cache_new(host->loops[0], settings,
+                                delivery_resolver(sender->delivery), err);
+    if (sender->sts == NULL)
+        return false;
+    sts_cache_on_alert(sender->sts, on_trouble, sender);
     calls.owner = sender->delivery;
     sender->queue =
         queue_open(sender->spool, host->loops[0], settings, &calls, err);
@@ -128,6 +136,8 @@ sender_commit(void *self)
     struct sender *sender = self;
 
     delivery_commit(sender->delivery);
+    sts_cache_set(sender->sts, sender->candidate,
+                  delivery_resolver(sender->delivery));
     queue_set_settings(sender->queue, sender->candidate);
     spool_set_limits(sender->spool, &sender->candidate->spool);
     settings_unref(sender->candidate);
@@ -175,6 +185,8 @@ sender_request(void *self, struct rpc_call *call)
         queue_request(sender->queue, call);
     else if (sv_take_prefix(&method, SV("delivery.")))
         delivery_request(sender->delivery, call);
+    else if (sv_take_prefix(&method, SV("sts.")))
+        sts_request(sender->sts, call);
     else
         rpc_error(call, "the sender knows no call %s", rpc_method(call));
 }
