@@ -460,6 +460,13 @@ conn_tls_matches_name(const struct conn *conn, struct sv name)
     return conn->tls != NULL && tls_stream_matches_name(conn->tls, name);
 }
 
+size_t
+conn_tls_chain(const struct conn *conn, struct tls_certificate_facts **chain,
+               size_t max)
+{
+    return conn->tls != NULL ? tls_stream_chain(conn->tls, chain, max) : 0;
+}
+
 const struct tls_failure *
 conn_failure(const struct conn *conn)
 {

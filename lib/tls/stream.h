@@ -75,4 +75,9 @@ const struct tls_facts *tls_stream_facts(const struct tls_stream *stream);
  * common name does not count.  A name that begins with a dot matches nothing.
  * After the handshake. */
 bool tls_stream_matches_name(const struct tls_stream *stream, struct sv name);
+
+/* What the peer sent, leaf first, each described for the caller to free; at
+ * most max, returns how many.  Fewer after a resumption, which shows none. */
+size_t tls_stream_chain(const struct tls_stream *stream,
+                        struct tls_certificate_facts **chain, size_t max);
 #endif

@@ -111,6 +111,7 @@ client_free(struct client *client)
     client->closing = NULL;
     close_conn(client, 0);
     client->doomed = true;
+    client->plan.watch = NULL;
     client->calls = (struct client_calls){0};
     if (client->busy == 0 && !fetching)
         destroy(client);
@@ -127,6 +128,8 @@ client_enter(struct client *client, enum client_state state)
     left = client->limit > now ? client->limit - now : 1;
     client->state = state;
     conn_set_timeout(client->conn, limit < left ? limit : left);
+    if (client->plan.watch != NULL && client->plan.watch->on_state != NULL)
+        client->plan.watch->on_state(client->owner, states[state].name);
 }
 
 void
@@ -319,6 +322,7 @@ lose_in_order(struct client *client, bool idle)
 void
 client_quit(struct client *client, struct list *closing)
 {
+    client->plan.watch = NULL;
     client->calls = (struct client_calls){0};
     if (client->conn == NULL || client->state != CLIENT_READY) {
         client_free(client);
@@ -658,6 +662,13 @@ enum tls_verify
 client_verify(const struct client *client)
 {
     return client->verify;
+}
+
+size_t
+client_chain(const struct client *client, struct tls_certificate_facts **chain,
+             size_t max)
+{
+    return client->conn != NULL ? conn_tls_chain(client->conn, chain, max) : 0;
 }
 
 const struct tls_session_key *

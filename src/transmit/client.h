@@ -43,6 +43,17 @@ struct client_calls {
     void (*on_lost)(void *owner, const struct client_loss *loss);
 };
 
+/* For who only watches; each may be NULL, none may free the client. */
+struct client_watch {
+    /* A state is entered, named as in the log; also from inside client_new().
+     */
+    void (*on_state)(void *owner, const char *state);
+    /* A line of the answer to EHLO; the first has index 0. */
+    void (*on_ehlo)(void *owner, unsigned index, struct sv line);
+    /* The handshake is over; what client_tls() says is about to be judged. */
+    void (*on_tls)(void *owner);
+};
+
 /* Everything that is settled before the connection; copied, context
  * referenced. */
 struct client_plan {
@@ -56,6 +67,7 @@ struct client_plan {
     struct tls_session_key session; /* for resumption */
     bool clear; /* TLS failed here lately and the fallback allows this */
     struct deliver_timeouts timeouts;
+    const struct client_watch *watch; /* borrowed; NULL: nobody watches */
 };
 
 /* Connects; on_ready or on_lost follows, never from inside. */
@@ -105,6 +117,10 @@ const struct tls_failure *client_tls_failure(const struct client *client);
 /* NULL in clear text. */
 const struct tls_facts *client_tls(const struct client *client);
 enum tls_verify client_verify(const struct client *client); /* chain and name */
+/* The certificates that the server sent, leaf first, each the caller's, at most
+ * max; 0 in clear text. */
+size_t client_chain(const struct client *client,
+                    struct tls_certificate_facts **chain, size_t max);
 const struct tls_session_key *client_key(const struct client *client);
 /* Of list `closing`: the client that holds this link. */
 struct client *client_of_link(struct link *link);

@@ -24,6 +24,8 @@ client_on_ehlo_line(void *arg, unsigned index, struct sv text)
     struct sv keyword = sv_take_until(&rest, ' ');
     uint64_t limit;
 
+    if (client->plan.watch != NULL && client->plan.watch->on_ehlo != NULL)
+        client->plan.watch->on_ehlo(client->owner, index, text);
     if (index == 0) /* the server's name */
         return;
     for (size_t i = 0; i < COUNT_OF(extensions); i++) {
@@ -288,6 +290,8 @@ client_on_tls_ready(struct client *client)
     struct client_loss loss;
     bool accepted;
 
+    if (client->plan.watch != NULL && client->plan.watch->on_tls != NULL)
+        client->plan.watch->on_tls(client->owner);
     client->verify = verify(client, &failure);
     accepted = client->plan.decision.authentication != AUTH_REQUIRED ||
                client->verify == TLS_VERIFY_OK;
