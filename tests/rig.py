@@ -110,8 +110,12 @@ class Gateway:
             make_certificate(self.folder)
 
     def configure(self, next_hop=None, extra="", listener="", destination="",
-                  routes=None, log_level="info", resolver=None):
+                  routes=None, log_level="info", resolver=None, dns=None):
         """Writes a configuration: relays everything to next_hop."""
+        dns = {"allow_loopback_mx": True,
+               "resolvers": [resolver] if resolver else [], **(dns or {})}
+        dns = ", ".join(f"{key}: {'on' if value is True else json.dumps(value)}"
+                        for key, value in dns.items())
         if routes is None:
             host, port = next_hop if next_hop else ("127.0.0.1", 9)
             routes = f"routes:\n  default: [{{host: {host}, port: {port}}}]\n"
@@ -123,8 +127,7 @@ class Gateway:
             log: {{path: {self.log}, level: {log_level}, format: json}}
             certificates:
               mx: {{chain: {self.folder}/mx.test.pem, key: {self.folder}/mx.test.key}}
-            dns: {{allow_loopback_mx: on, resolvers: {json.dumps(
-                [resolver] if resolver else [])}}}
+            dns: {{{dns}}}
             listeners:
               Test:
                 type: private
@@ -514,6 +517,8 @@ class Peer:
         self.socket.settimeout(30)
         self.buffer = b""
         self.lines = [] # every command line that came
+        self.in_clear = [] # those of them that came without TLS
+        self.secure = False
         self.transactions = [] # those that came to the end of their content
 
     def send(self, text):
@@ -532,6 +537,8 @@ class Peer:
         line, self.buffer = self.buffer.split(b"\r\n", 1)
         text = line.decode(errors="replace")
         self.lines.append(text)
+        if not self.secure:
+            self.in_clear.append(text)
         return text
 
     def content(self):
@@ -548,11 +555,11 @@ class Peer:
     def starttls(self, context):
         self.socket = context.wrap_socket(self.socket, server_side=True)
         self.buffer = b""
+        self.secure = True
 
     def serve(self, replies=None, tls=None, extensions=("PIPELINING", "DSN")):
         """An ordinary session; replies overrides the answer to a verb."""
         replies = replies or {}
-        secure = False
         self.say(replies.get("greeting", "220 scripted ESMTP"))
         while True:
             line = self.line()
@@ -568,20 +575,22 @@ class Peer:
                     self.content()
                     self.say(replies.get("final", "250 2.0.0 ok"))
             elif verb in ("EHLO", "HELO"):
-                offers = list(extensions)
-                if tls and not secure:
+                offers = [e for e in extensions
+                          if e != "REQUIRETLS" or self.secure] # RFC 8689
+                if tls and not self.secure:
                     offers.append("STARTTLS")
                 self.say(*[f"250-{o}" for o in ["scripted", *offers]],
                          "250 ENHANCEDSTATUSCODES")
+            elif verb == "STARTTLS" and not tls:
+                self.say("502 5.5.1 not implemented")
             elif verb == "STARTTLS":
                 self.say("220 go")
                 self.starttls(tls)
-                secure = True
             elif verb == "DATA":
                 self.say("354 go")
                 self.last_content = self.content()
                 self.transactions.append(
-                    Transaction(self.lines, self.last_content, secure))
+                    Transaction(self.lines, self.last_content, self.secure))
                 final = replies.get("final", "250 2.0.0 ok")
                 if final == "close":
                     return
