@@ -18,7 +18,9 @@ const char *dns_state_name(enum dns_state state);
 
 enum dns_type {
     DNS_A = 1,
+    DNS_NS = 2,
     DNS_CNAME = 5,
+    DNS_SOA = 6,
     DNS_PTR = 12,
     DNS_MX = 15,
     DNS_TXT = 16,
@@ -32,6 +34,14 @@ struct dns_record { /* rdata as on the wire; names in it are expanded by the
     size_t length;
 };
 
+/* One CNAME on the way to the answer. */
+struct dns_alias {
+    char name[256], target[256]; /* canonical */
+    enum dns_state state;        /* of this record by itself; from dns_lookup()
+                                  * SECURE only where all of the answer is, else
+                                  * INSECURE: not proven.  See dns_trace(). */
+};
+
 struct dns_answer {
     enum dns_state state;
     bool nxdomain;      /* with ABSENT: the name itself does not exist */
@@ -41,8 +51,12 @@ struct dns_answer {
     uint32_t ttl;       /* seconds */
     const struct dns_record *records; /* at most DNS_RECORDS_MAX */
     size_t record_count;
+    const struct dns_alias *aliases; /* in order; a chain that is longer than
+                                      * DNS_ALIASES_MAX or comes back to itself
+                                      * is DNS_ERROR */
+    size_t alias_count;
 };
-enum { DNS_RECORDS_MAX = 100 };
+enum { DNS_RECORDS_MAX = 100, DNS_ALIASES_MAX = 10 };
 
 struct dns_resolver;
 struct dns_options {
@@ -72,12 +86,34 @@ struct dns_query *dns_lookup(struct dns_resolver *resolver, struct loop *loop,
                              void *arg);
 void dns_cancel(struct dns_query *query); /* no call comes any more */
 
+/* The same, with the state of each alias by itself: where not all of the answer
+ * is secure, every alias is asked for once more as a CNAME record.  A signed
+ * alias into an unsigned zone shows only so (RFC 7672 section 2.2.2). */
+struct dns_trace;
+struct dns_trace *dns_trace(struct dns_resolver *resolver, struct loop *loop,
+                            const char *name, enum dns_type type,
+                            void (*on_answer)(void *arg,
+                                              const struct dns_answer *answer),
+                            void *arg);
+void dns_trace_cancel(struct dns_trace *trace); /* no call comes any more */
+
 /* Bounded parsing of rdata; false for malformed data. */
 struct net_address;
 MUST_USE bool dns_mx_parse(const struct dns_record *record,
                            uint16_t *preference, char *host /* [256] */);
 MUST_USE bool dns_name_parse(const struct dns_record *record,
-                             char *host /* [256] */); /* PTR, CNAME */
+                             char *host /* [256] */); /* PTR, CNAME, NS */
+/* The strings of the record joined without anything between them (RFC 7208
+ * section 3.3 and others); any byte may stand in it.  False too when they need
+ * more than size bytes.  *text points into room. */
+MUST_USE bool dns_txt_parse(const struct dns_record *record, char *room,
+                            size_t size, struct sv *text);
+struct dns_soa {
+    char server[256];
+    uint32_t serial, refresh, retry, expire, minimum; /* seconds, but serial */
+};
+MUST_USE bool dns_soa_parse(const struct dns_record *record,
+                            struct dns_soa *soa);
 MUST_USE bool dns_address_parse(const struct dns_record *record,
                                 enum dns_type type,
                                 struct net_address *address);

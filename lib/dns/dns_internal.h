@@ -22,4 +22,11 @@ struct dns_resolver {
 /* Fills ub with what the options say. */
 MUST_USE bool dns_configure(struct ub_ctx *ub,
                             const struct dns_options *options, struct err *err);
+
+/* packet.c: the aliases of the answer section that lead on from name
+ * (canonical), in order, into list of DNS_ALIASES_MAX.  False: malformed, too
+ * many of them, or a circle. */
+MUST_USE bool dns_packet_aliases(const uint8_t *data, size_t length,
+                                 const char *name, struct dns_alias *list,
+                                 size_t *count);
 #endif

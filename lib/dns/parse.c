@@ -80,6 +80,76 @@ dns_name_parse(const struct dns_record *record, char *host)
 }
 
 bool
+dns_txt_parse(const struct dns_record *record, char *room, size_t size,
+              struct sv *text)
+{
+    struct sv in = {(const char *)record->data, record->length};
+    size_t n = 0;
+
+    if (in.n == 0)
+        return false;
+    while (in.n > 0) {
+        size_t length = (uint8_t)in.p[0];
+
+        in = sv_from(in, 1);
+        if (length > in.n || length > size - n)
+            return false;
+        if (length > 0)
+            memcpy(room + n, in.p, length);
+        n += length;
+        in = sv_from(in, length);
+    }
+    *text = (struct sv){room, n};
+    return true;
+}
+
+/* The length of an uncompressed name with any bytes; 0: malformed. */
+static size_t
+name_length(struct sv in)
+{
+    size_t at = 0;
+
+    while (at < in.n && at < 255) {
+        size_t length = (uint8_t)in.p[at++];
+
+        if (length == 0)
+            return at;
+        if (length > 63)
+            return 0;
+        at += length;
+    }
+    return 0;
+}
+
+static uint32_t
+number_at(const uint8_t *data)
+{
+    return (uint32_t)data[0] << 24 | (uint32_t)data[1] << 16 |
+           (uint32_t)data[2] << 8 | data[3];
+}
+
+bool
+dns_soa_parse(const struct dns_record *record, struct dns_soa *soa)
+{
+    struct sv in = {(const char *)record->data, record->length};
+    size_t server = name_length(in);
+    struct sv rest = sv_from(in, server);
+    size_t mailbox = name_length(rest);
+    const uint8_t *numbers = record->data + server + mailbox;
+
+    /* Five numbers follow the two names, RFC 1035 section 3.3.13. */
+    if (server == 0 || mailbox == 0 || rest.n - mailbox != 5 * 4 ||
+        !parse_name(sv_slice(in, 0, server), soa->server))
+        return false;
+    soa->serial = number_at(numbers);
+    soa->refresh = number_at(numbers + 4);
+    soa->retry = number_at(numbers + 8);
+    soa->expire = number_at(numbers + 12);
+    soa->minimum = number_at(numbers + 16);
+    return true;
+}
+
+bool
 dns_address_parse(const struct dns_record *record, enum dns_type type,
                   struct net_address *address)
 {

@@ -84,6 +84,28 @@ read_records(const struct ub_result *result, struct dns_record *records,
 }
 
 static void
+read_aliases(const struct ub_result *result, const char *name,
+             struct dns_alias *aliases, struct dns_answer *answer)
+{
+    char start[256];
+    size_t count = 0;
+
+    canonical_name(name, start, sizeof start);
+    if (result->answer_packet == NULL || result->answer_len <= 0)
+        return;
+    if (!dns_packet_aliases(result->answer_packet, (size_t)result->answer_len,
+                            start, aliases, &count)) {
+        set_reason(answer, DNS_ERROR,
+                   "the chain of aliases is too long, circular or malformed");
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        aliases[i].state = result->secure ? DNS_SECURE : DNS_INSECURE;
+    answer->aliases = aliases;
+    answer->alias_count = count;
+}
+
+static void
 read_result(const struct ub_result *result, struct dns_record *records,
             struct dns_answer *answer)
 {
@@ -110,15 +132,19 @@ static void
 tell(struct dns_query *query, const char *error_text)
 {
     struct dns_record records[DNS_RECORDS_MAX];
+    struct dns_alias aliases[DNS_ALIASES_MAX];
     struct dns_answer answer = {.state = DNS_ERROR};
 
     timer_disarm(&query->timer);
     timer_fini(&query->timer);
     canonical_name(query->name, answer.name, sizeof answer.name);
-    if (error_text != NULL)
+    if (error_text != NULL) {
         set_reason(&answer, DNS_ERROR, error_text);
-    else
+    } else {
         read_result(query->result, records, &answer);
+        if (answer.state != DNS_ERROR && answer.state != DNS_BOGUS)
+            read_aliases(query->result, query->name, aliases, &answer);
+    }
     query->on_answer(query->arg, &answer);
 }
 
