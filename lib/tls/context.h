@@ -70,6 +70,10 @@ struct tls_trust {
 };
 /* How many authorities the machine trusts; 0: nothing can be verified. */
 size_t tls_trust_system_size(void);
+/* The authorities themselves, for a TLS that another library does: OpenSSL's
+ * X509_STORE.  A reference for the caller; NULL: a file is missing or wrong. */
+struct x509_store_st *tls_trust_store(const struct tls_trust *trust,
+                                      struct err *err);
 
 /* server: certificates[0] is used without a matching SNI.  session_id names
  * the listener and policy, so that tickets of one are not accepted by another

@@ -214,6 +214,12 @@ trust_store(const struct tls_trust *trust, struct err *err)
     return store;
 }
 
+X509_STORE *
+tls_trust_store(const struct tls_trust *trust, struct err *err)
+{
+    return trust_store(trust, err);
+}
+
 /* The authorities that a server names to its clients.  Those of the system are
  * left out: the list would be 15 KB in every handshake and say nothing. */
 bool
