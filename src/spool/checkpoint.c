@@ -1,7 +1,13 @@
-/* The sender's snapshot: ledger/checkpoint.
+/* The sender's snapshot: ledger/checkpoint, and the same again in
+ * ledger/checkpoint.copy.
  *
  * 48 bytes of header (magic, version, 0, length, intake_next, ledger_next, 0,
- * CRC-32C of header and snapshot), then the snapshot. */
+ * CRC-32C of header and snapshot), then the snapshot.
+ *
+ * Without a checkpoint the journals are read from their oldest segments, and
+ * mail that was finished in a segment which is gone comes back to life: so one
+ * bad sector must not be enough.  The copy is only as good as what it is a copy
+ * of: segments are freed by the checkpoint, so an older copy is not kept. */
 #include "base/crc32c.h"
 #include "base/log.h"
 #include "spool/bytes.h"
@@ -20,6 +26,7 @@ enum {
     HEADER_CRC = 44,
 };
 static const char name[] = "checkpoint";
+static const char copy[] = "checkpoint.copy";
 static const char temporary[] = "checkpoint.tmp";
 
 static uint32_t
@@ -48,6 +55,36 @@ write_file(int dir, const unsigned char header[HEADER], struct sv snapshot,
     return ok;
 }
 
+/* The file has this name durably, or everything is as it was. */
+static bool
+put_file(int dir, const char *as, const unsigned char header[HEADER],
+         struct sv snapshot, struct err *err)
+{
+    if (write_file(dir, header, snapshot, err)) {
+        if (renameat(dir, temporary, dir, as) == -1)
+            err_sys(err, "rename %s to %s", temporary, as);
+        else if (fsync(dir) == -1)
+            err_sys(err, "sync ledger directory");
+        else
+            return true;
+    }
+    unlinkat(dir, temporary, 0);
+    return false;
+}
+
+/* A disk that has no room for two has one. */
+static void
+put_copy(int dir, const unsigned char header[HEADER], struct sv snapshot)
+{
+    struct err err = {0};
+
+    if (put_file(dir, copy, header, snapshot, &err))
+        return;
+    unlinkat(dir, copy, 0);
+    log_event(NULL, LOG_WARNING, "spool.checkpoint_copy",
+              LOG_STR("error", err.text));
+}
+
 bool
 spool_checkpoint_write(struct spool *spool, struct sv snapshot,
                        uint64_t intake_next, uint64_t ledger_next,
@@ -62,27 +99,22 @@ spool_checkpoint_write(struct spool *spool, struct sv snapshot,
     put_u64(header + 24, intake_next);
     put_u64(header + 32, ledger_next);
     put_u32(header + HEADER_CRC, checksum(header, snapshot));
-    if (write_file(dir, header, snapshot, err)) {
-        if (renameat(dir, temporary, dir, name) == -1)
-            err_sys(err, "rename %s to %s", temporary, name);
-        else if (fsync(dir) == -1)
-            err_sys(err, "sync ledger directory");
-        else
-            return true;
+    if (!put_file(dir, name, header, snapshot, err)) {
+        err_wrap(err, "write checkpoint");
+        return false;
     }
-    unlinkat(dir, temporary, 0);
-    err_wrap(err, "write checkpoint");
-    return false;
+    put_copy(dir, header, snapshot);
+    return true;
 }
 
 /* Set aside, so that somebody can look at it and the next start does not. */
 static void
-set_aside(int dir, const char *why)
+set_aside(int dir, const char *file)
 {
-    log_event(NULL, LOG_ERROR, "spool.damaged", LOG_STR("file", name),
-              LOG_STR("reason", why));
-    if (renameat(dir, name, dir, "checkpoint.damaged") == -1)
-        unlinkat(dir, name, 0);
+    log_event(NULL, LOG_ERROR, "spool.damaged", LOG_STR("file", file),
+              LOG_STR("reason", "the checkpoint fails its checksum"));
+    if (renameat(dir, file, dir, "checkpoint.damaged") == -1)
+        unlinkat(dir, file, 0);
 }
 
 /* The whole file is put behind what *out holds; false: it is damaged. */
@@ -109,33 +141,76 @@ read_file(int fd, uint64_t size, struct buf *out, uint64_t *intake_next,
     return true;
 }
 
+enum found { FOUND, DAMAGED, NOT_READ };
+
+static enum found
+open_and_read(int dir, const char *file, struct buf *out, uint64_t *intake_next,
+              uint64_t *ledger_next, struct err *err)
+{
+    int fd = openat(dir, file, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+    bool ok;
+
+    if (fd == -1) {
+        err_sys(err, "open %s", file);
+        return NOT_READ;
+    }
+    if (fstat(fd, &st) == -1) {
+        err_sys(err, "stat %s", file);
+        close(fd);
+        return NOT_READ;
+    }
+    ok = st.st_size >= HEADER &&
+         read_file(fd, (uint64_t)st.st_size, out, intake_next, ledger_next);
+    close(fd);
+    if (ok)
+        return FOUND;
+    set_aside(dir, file);
+    err_set(err, "the checkpoint was damaged and is set aside");
+    if (err != NULL)
+        err->code = ENOENT; /* to the caller it is as if there were none */
+    return DAMAGED;
+}
+
+/* Whether the copy is of what was read: a crash between the two leaves an older
+ * one, and segments that it needs may go from now on. */
+static bool
+same_header(int dir)
+{
+    unsigned char header[2][HEADER];
+    const char *files[] = {name, copy};
+
+    for (int i = 0; i < 2; i++) {
+        int fd = openat(dir, files[i], O_RDONLY | O_CLOEXEC);
+        bool ok = fd != -1 && read_fully(fd, header[i], HEADER, 0) == HEADER;
+
+        if (fd != -1)
+            close(fd);
+        if (!ok)
+            return false;
+    }
+    return memcmp(header[0], header[1], HEADER) == 0;
+}
+
 bool
 spool_checkpoint_read(struct spool *spool, struct buf *out,
                       uint64_t *intake_next, uint64_t *ledger_next,
                       struct err *err)
 {
     int dir = spool->journal_dir[SPOOL_LEDGER];
-    int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
-    struct stat st;
-    bool ok;
 
-    if (fd == -1) {
-        err_sys(err, "open %s", name);
-        return false;
-    }
-    if (fstat(fd, &st) == -1) {
-        err_sys(err, "stat %s", name);
-        close(fd);
-        return false;
-    }
-    ok = st.st_size >= HEADER &&
-         read_file(fd, (uint64_t)st.st_size, out, intake_next, ledger_next);
-    close(fd);
-    if (ok)
+    switch (open_and_read(dir, name, out, intake_next, ledger_next, err)) {
+    case FOUND:
+        if (!same_header(dir))
+            unlinkat(dir, copy, 0);
         return true;
-    set_aside(dir, "the checkpoint fails its checksum");
-    err_set(err, "the checkpoint was damaged and is set aside");
-    if (err != NULL)
-        err->code = ENOENT; /* to the caller it is as if there were none */
+    case DAMAGED:
+        /* The copy may be of the checkpoint before: then nothing was freed by
+         * the one that is damaged, as its write has not come to an end. */
+        return open_and_read(dir, copy, out, intake_next, ledger_next, err) ==
+               FOUND;
+    case NOT_READ:
+        return false;
+    }
     return false;
 }

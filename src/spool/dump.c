@@ -167,6 +167,34 @@ add_action(struct dump *dump, const struct scan_item *item)
 }
 
 static void
+add_session(struct dump *dump, const struct scan_item *item)
+{
+    static const char *const policies[] = {
+        [LEDGER_POLICY_NONE] = "none",
+        [LEDGER_POLICY_TLSA] = "tlsa",
+        [LEDGER_POLICY_STS] = "sts",
+    };
+    struct ledger_session session;
+    struct err err = {0};
+
+    if (!ledger_session_decode(item->head, &session, &err)) {
+        add_text(dump, "error", sv_of(err.text));
+        return;
+    }
+    add_text(dump, "domain", session.domain);
+    add_text(dump, "policy", sv_of(policies[session.policy]));
+    add_text(dump, "policy_id", session.policy_id);
+    add_text(dump, "result", sv_of(ledger_tls_result_name(session.result)));
+    add_bool(dump, "enforced", session.enforced);
+    add_text(dump, "host", session.host);
+    add_text(dump, "ip", session.ip);
+    add_text(dump, "tls", session.tls_version);
+    add_text(dump, "cipher", session.tls_cipher);
+    add_text(dump, "reason", session.reason);
+    add_text(dump, "delivery", session.delivery);
+}
+
+static void
 add_by_type(struct dump *dump, const struct scan_item *item)
 {
     switch (item->record.type) {
@@ -179,8 +207,10 @@ add_by_type(struct dump *dump, const struct scan_item *item)
     case SPOOL_ACTION:
         add_action(dump, item);
         return;
-    case SPOOL_NOTE:
     case SPOOL_SESSION:
+        add_session(dump, item);
+        return;
+    case SPOOL_NOTE:
         break;
     }
     add_text(dump, "payload", item->head);

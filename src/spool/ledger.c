@@ -1,5 +1,6 @@
 #include "spool/ledger.h"
 #include "spool/bytes.h"
+#include "spool/ledger_internal.h"
 
 /* Tags are part of the format: never reused, new ones at the end. */
 enum attempt_tag {
@@ -28,11 +29,7 @@ enum attempt_tag {
 enum action_tag { TAG_ACTION_ID = 1, TAG_ACTION_KIND, TAG_ACTION_BY };
 
 /* recipient (4), outcome (1), 0 (1), code, class, subject, detail (2 each) */
-enum { ITEM_HEADER = 4, RESULT_BYTES = 14, ITEM_MAX = UINT16_MAX };
-
-/* Names stand here, not from tls/, to keep this file free of OpenSSL. */
-#define AS_STAGE_NAME(stage, name, sentence) [stage] = name,
-static const char *const stage_names[] = {TLS_STAGES(AS_STAGE_NAME)};
+enum { RESULT_BYTES = 14 };
 
 static const char *const outcome_names[] = {
     [OUTCOME_DEFERRED] = "deferred", [OUTCOME_DELIVERED] = "delivered",
@@ -64,64 +61,6 @@ ledger_action_name(enum ledger_action_kind kind)
 {
     return (size_t)kind < COUNT_OF(action_names) ? action_names[kind]
                                                  : "unknown";
-}
-
-/* --- Items -------------------------------------------------------------- */
-
-static void
-add_item(struct buf *out, unsigned tag, struct sv bytes)
-{
-    unsigned char header[ITEM_HEADER] = {(unsigned char)tag};
-
-    if (bytes.n > ITEM_MAX)
-        bytes.n = ITEM_MAX;
-    put_u16(header + 2, (uint16_t)bytes.n);
-    buf_add(out, (struct sv){(const char *)header, sizeof header});
-    buf_add(out, bytes);
-}
-
-/* What is empty or 0 is left out: reading gives the same again. */
-static void
-add_text(struct buf *out, unsigned tag, struct sv text)
-{
-    if (text.n > 0)
-        add_item(out, tag, text);
-}
-
-static void
-add_number(struct buf *out, unsigned tag, uint64_t value)
-{
-    unsigned char bytes[8];
-
-    if (value == 0)
-        return;
-    put_u64(bytes, value);
-    add_item(out, tag, (struct sv){(const char *)bytes, sizeof bytes});
-}
-
-struct item {
-    unsigned tag;
-    struct sv bytes;
-    uint64_t number; /* where it is 8 bytes long */
-};
-
-/* False at the end, and where an item is cut short (*in is not empty then). */
-static bool
-take_item(struct sv *in, struct item *item)
-{
-    const unsigned char *raw = (const unsigned char *)in->p;
-    size_t n;
-
-    if (in->n < ITEM_HEADER)
-        return false;
-    n = get_u16(raw + 2);
-    if (in->n - ITEM_HEADER < n)
-        return false;
-    item->tag = raw[0];
-    item->bytes = sv_slice(*in, ITEM_HEADER, n);
-    item->number = n == 8 ? get_u64(raw + ITEM_HEADER) : 0;
-    *in = sv_from(*in, ITEM_HEADER + n);
-    return true;
 }
 
 /* --- Attempts ----------------------------------------------------------- */
@@ -229,32 +168,22 @@ add_result(struct buf *out, const struct ledger_result *result)
     put_u16(raw + 8, result->status.class);
     put_u16(raw + 10, result->status.subject);
     put_u16(raw + 12, result->status.detail);
-    add_item(out, TAG_RESULT, (struct sv){(const char *)raw, sizeof raw});
-    add_text(out, TAG_RESULT_TEXT, result->text);
+    ledger_add_item(out, TAG_RESULT,
+                    (struct sv){(const char *)raw, sizeof raw});
+    ledger_add_text(out, TAG_RESULT_TEXT, result->text);
 }
 
 void
 ledger_attempt_encode(const struct ledger_attempt *attempt, struct buf *out)
 {
     for (size_t i = 0; i < COUNT_OF(numbers); i++)
-        add_number(out, numbers[i].tag, get_number(attempt, &numbers[i]));
+        ledger_add_number(out, numbers[i].tag,
+                          get_number(attempt, &numbers[i]));
     for (size_t i = 0; i < COUNT_OF(texts); i++)
-        add_text(out, texts[i].tag, get_text(attempt, &texts[i]));
-    if (attempt->stage != STAGE_NONE)
-        add_text(out, TAG_STAGE, sv_of(stage_names[attempt->stage]));
+        ledger_add_text(out, texts[i].tag, get_text(attempt, &texts[i]));
+    ledger_add_stage(out, TAG_STAGE, attempt->stage);
     for (size_t i = 0; i < attempt->result_count; i++)
         add_result(out, &attempt->results[i]);
-}
-
-/* A stage that a newer version wrote is a failure all the same. */
-static enum tls_stage
-stage_of(struct sv name)
-{
-    for (unsigned i = 0; i < TLS_STAGE_COUNT; i++) {
-        if (sv_is(name, stage_names[i]))
-            return (enum tls_stage)i;
-    }
-    return STAGE_PROTOCOL;
 }
 
 static bool
@@ -276,8 +205,8 @@ take_result(struct ledger_attempt *attempt, struct sv bytes, struct err *err)
 }
 
 static bool
-take_attempt_item(struct ledger_attempt *attempt, const struct item *item,
-                  struct err *err)
+take_attempt_item(struct ledger_attempt *attempt,
+                  const struct ledger_item *item, struct err *err)
 {
     const struct field *number =
         find_field(numbers, COUNT_OF(numbers), item->tag);
@@ -291,7 +220,7 @@ take_attempt_item(struct ledger_attempt *attempt, const struct item *item,
         memcpy((char *)attempt + text->offset, &item->bytes,
                sizeof item->bytes);
     else if (item->tag == TAG_STAGE)
-        attempt->stage = stage_of(item->bytes);
+        attempt->stage = ledger_stage(item->bytes);
     else if (item->tag == TAG_RESULT_TEXT && attempt->result_count > 0)
         attempt->results[attempt->result_count - 1].text = item->bytes;
     return true;
@@ -300,10 +229,10 @@ take_attempt_item(struct ledger_attempt *attempt, const struct item *item,
 static size_t
 count_results(struct sv bytes)
 {
-    struct item item;
+    struct ledger_item item;
     size_t count = 0;
 
-    while (take_item(&bytes, &item))
+    while (ledger_take_item(&bytes, &item))
         count += item.tag == TAG_RESULT;
     return count;
 }
@@ -313,12 +242,12 @@ ledger_attempt_decode(struct sv bytes, struct arena *arena,
                       struct ledger_attempt *attempt, struct err *err)
 {
     size_t count = count_results(bytes);
-    struct item item;
+    struct ledger_item item;
 
     *attempt = (struct ledger_attempt){0};
     if (count > 0)
         attempt->results = arena_alloc(arena, count * sizeof *attempt->results);
-    while (take_item(&bytes, &item)) {
+    while (ledger_take_item(&bytes, &item)) {
         if (!take_attempt_item(attempt, &item, err))
             return false;
     }
@@ -334,9 +263,9 @@ ledger_attempt_decode(struct sv bytes, struct arena *arena,
 void
 ledger_action_encode(const struct ledger_action *action, struct buf *out)
 {
-    add_number(out, TAG_ACTION_ID, action->id);
-    add_number(out, TAG_ACTION_KIND, (uint64_t)action->kind + 1);
-    add_text(out, TAG_ACTION_BY, action->by);
+    ledger_add_number(out, TAG_ACTION_ID, action->id);
+    ledger_add_number(out, TAG_ACTION_KIND, (uint64_t)action->kind + 1);
+    ledger_add_text(out, TAG_ACTION_BY, action->by);
 }
 
 bool
@@ -344,10 +273,10 @@ ledger_action_decode(struct sv bytes, struct ledger_action *action,
                      struct err *err)
 {
     uint64_t kind = 0;
-    struct item item;
+    struct ledger_item item;
 
     *action = (struct ledger_action){0};
-    while (take_item(&bytes, &item)) {
+    while (ledger_take_item(&bytes, &item)) {
         if (item.tag == TAG_ACTION_ID)
             action->id = item.number;
         else if (item.tag == TAG_ACTION_KIND)

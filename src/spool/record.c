@@ -90,8 +90,9 @@ record_type_name(enum spool_record_type type)
     case SPOOL_ACTION:
         return "action";
     case SPOOL_NOTE:
-    case SPOOL_SESSION:
         return "note";
+    case SPOOL_SESSION:
+        return "session";
     }
     return "unknown";
 }

@@ -115,6 +115,85 @@ open_ledger(void)
     assert_non_null(spool);
 }
 
+/* --- Sessions ------------------------------------------------------------ */
+
+static const struct session_row {
+    const char *name;
+    struct ledger_session session;
+    bool malformed;
+} sessions[] = {
+    {"success without a policy",
+     {.ended_us = 1700000000000000, .domain = SV_INIT("example.org")},
+     false},
+    {"everything",
+     {.ended_us = 1700000000000001,
+      .domain = SV_INIT("example.org"),
+      .policy = LEDGER_POLICY_STS,
+      .policy_id = SV_INIT("20261122"),
+      .policy_text = SV_INIT("version: STSv1\nmode: enforce\n"),
+      .result = TLS_RESULT_HOST_MISMATCH,
+      .enforced = true,
+      .stage = STAGE_HANDSHAKE,
+      .reason = SV_INIT("names another"),
+      .host = SV_INIT("mx.example.org"),
+      .ip = SV_INIT("192.0.2.1"),
+      .helo = SV_INIT("mx"),
+      .local_ip = SV_INIT("192.0.2.9"),
+      .tls_version = SV_INIT("TLSv1.3"),
+      .tls_cipher = SV_INIT("TLS_AES_256_GCM_SHA384"),
+      .delivery = SV_INIT("d17")},
+     false},
+    {"no domain", {.ended_us = 1700000000000000}, true},
+    {"no time", {.domain = SV_INIT("example.org")}, true},
+};
+
+static void
+assert_same_session(const struct ledger_session *a,
+                    const struct ledger_session *b)
+{
+    assert_true(a->ended_us == b->ended_us && a->policy == b->policy);
+    assert_true(a->result == b->result && a->enforced == b->enforced);
+    assert_int_equal(a->stage, b->stage);
+    assert_true(sv_eq(a->domain, b->domain));
+    assert_true(sv_eq(a->policy_id, b->policy_id));
+    assert_true(sv_eq(a->policy_text, b->policy_text));
+    assert_true(sv_eq(a->reason, b->reason));
+    assert_true(sv_eq(a->host, b->host) && sv_eq(a->ip, b->ip));
+    assert_true(sv_eq(a->helo, b->helo) && sv_eq(a->local_ip, b->local_ip));
+    assert_true(sv_eq(a->tls_version, b->tls_version));
+    assert_true(sv_eq(a->tls_cipher, b->tls_cipher));
+    assert_true(sv_eq(a->delivery, b->delivery));
+}
+
+static void
+check_session(void **state)
+{
+    const struct session_row *row = *state;
+    struct ledger_session again;
+    struct buf out = {0};
+    struct err err = {0};
+    struct sv bytes;
+
+    ledger_session_encode(&row->session, &out);
+    bytes = buf_view(&out);
+    assert_int_equal(ledger_session_decode(bytes, &again, &err),
+                     !row->malformed);
+    if (!row->malformed)
+        assert_same_session(&row->session, &again);
+    bytes.n--;
+    assert_false(ledger_session_decode(bytes, &again, &err));
+    buf_fini(&out);
+}
+
+static void
+session_names(void)
+{
+    assert_string_equal(ledger_tls_result_name(TLS_RESULT_OK), "ok");
+    assert_string_equal(ledger_tls_result_name(TLS_RESULT_STS_WEBPKI),
+                        "sts-webpki-invalid");
+    assert_string_equal(ledger_tls_result_name(TLS_RESULT_COUNT), "unknown");
+}
+
 static void
 actions(void)
 {
@@ -257,6 +336,7 @@ static const struct named {
     void (*run)(void);
 } named[] = {
     {"actions", actions},
+    {"names of results", session_names},
     {"messages made here", own_messages},
     {"copied forward, twice", copy_forward},
     {"checkpoints", checkpoints},
@@ -281,5 +361,6 @@ int
 main(void)
 {
     return RUN_ROWS("attempts", check_attempt, attempts) +
+           RUN_ROWS("sessions", check_session, sessions) +
            RUN_ROWS("ledger", check_named, named);
 }

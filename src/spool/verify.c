@@ -93,6 +93,7 @@ head_is_right(const struct scan_item *item, struct err *err)
     struct envelope envelope;
     struct ledger_attempt attempt;
     struct ledger_action action;
+    struct ledger_session session;
     bool ok = true;
 
     arena_init(&arena, 4096);
@@ -102,6 +103,8 @@ head_is_right(const struct scan_item *item, struct err *err)
         ok = ledger_attempt_decode(item->head, &arena, &attempt, err);
     else if (item->record.type == SPOOL_ACTION)
         ok = ledger_action_decode(item->head, &action, err);
+    else if (item->record.type == SPOOL_SESSION)
+        ok = ledger_session_decode(item->head, &session, err);
     arena_fini(&arena);
     return ok;
 }
