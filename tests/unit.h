@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#define UNIT_ROWS_MAX 512
+#define UNIT_ROWS_MAX 1024
 
 /* Runs check once per row; rows is an array whose elements begin with
  * `const char *name`, and *state is the row.  Evaluates to the number of

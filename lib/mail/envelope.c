@@ -45,6 +45,43 @@ static const struct text_item recipient_texts[] = {
     {TAG_ORCPT, offsetof(struct envelope_recipient, orcpt)},
 };
 
+static const struct demand {
+    const char *name;
+    unsigned bit;
+} demand_names[] = {
+    {"requiretls", ENVELOPE_REQUIRETLS},
+    {"tls-optional", ENVELOPE_TLS_OPTIONAL},
+    {"tls-required", ENVELOPE_TLS_REQUIRED},
+    {"tls-verified", ENVELOPE_TLS_VERIFIED},
+    {"ignore-dane", ENVELOPE_IGNORE_DANE},
+    {"tls-report", ENVELOPE_TLS_REPORT},
+};
+
+const char *
+envelope_tls_text(unsigned demands, char out[ENVELOPE_TLS_TEXT])
+{
+    size_t length = 0;
+
+    out[0] = '\0';
+    for (size_t i = 0; i < COUNT_OF(demand_names); i++)
+        if (demands & demand_names[i].bit)
+            length += (size_t)snprintf(out + length, ENVELOPE_TLS_TEXT - length,
+                                       "%s%s", length > 0 ? "," : "",
+                                       demand_names[i].name);
+    return out;
+}
+
+bool
+envelope_tls_add(struct sv name, unsigned *demands)
+{
+    for (size_t i = 0; i < COUNT_OF(demand_names); i++)
+        if (sv_is(name, demand_names[i].name)) {
+            *demands |= demand_names[i].bit;
+            return true;
+        }
+    return false;
+}
+
 struct item {
     uint8_t tag;
     struct sv bytes;

@@ -34,6 +34,14 @@ enum envelope_tls {                            /* bits */
                                                 * counted in reports */
 };
 
+/* The names of the bits, as they stand in the log and in calls: "requiretls",
+ * "tls-optional", "tls-required", "tls-verified", "ignore-dane", "tls-report".
+ * Writes those of demands with a comma between; "" for none. */
+#define ENVELOPE_TLS_TEXT 80
+const char *envelope_tls_text(unsigned demands, char out[ENVELOPE_TLS_TEXT]);
+/* Adds the bit of this name; false where there is none. */
+MUST_USE bool envelope_tls_add(struct sv name, unsigned *demands);
+
 struct envelope_recipient {
     struct sv address; /* mailbox without <> */
     struct sv domain;  /* canonical (mail_domain_canonical) or [literal] */

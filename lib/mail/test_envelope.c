@@ -118,6 +118,26 @@ test_without_demands(void **state UNUSED)
 }
 
 static void
+test_demand_names(void **state UNUSED)
+{
+    char text[ENVELOPE_TLS_TEXT];
+    unsigned all = 0;
+    struct sv rest;
+
+    assert_string_equal(envelope_tls_text(0, text), "");
+    assert_string_equal(envelope_tls_text(ENVELOPE_TLS_OPTIONAL, text),
+                        "tls-optional");
+    assert_string_equal(envelope_tls_text(63, text),
+                        "requiretls,tls-optional,tls-required,tls-verified,"
+                        "ignore-dane,tls-report");
+    for (rest = sv_of(text); rest.n > 0;)
+        assert_true(envelope_tls_add(sv_take_until(&rest, ','), &all));
+    assert_int_equal(all, 63);
+    assert_false(envelope_tls_add(SV("tls"), &all));
+    assert_false(envelope_tls_add(SV(""), &all));
+}
+
+static void
 check(void **state)
 {
     const struct row *r = *state;
@@ -137,6 +157,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_without_demands),
+        cmocka_unit_test(test_demand_names),
     };
 
     return RUN_ROWS("envelope_decode", check, rows) +

@@ -115,6 +115,7 @@ struct transaction {
     enum envelope_ret ret;
     enum envelope_body body;
     bool smtputf8;
+    bool requiretls;
     struct envelope_recipient *recipients; /* in the arena */
     uint64_t *hashes;                      /* of them, to find doubles */
     size_t count, capacity;
@@ -269,6 +270,8 @@ bool smtpd_take_proxy(struct smtpd *s);
 /* smtpd_commands.c -------------------------------------------------------- */
 
 void smtpd_command(struct smtpd *s, struct sv line);
+/* EHLO says this keyword at this point of the session. */
+bool smtpd_offers(const struct smtpd *s, const char *keyword);
 /* Counts a command that is unknown or out of place; at the limit the session
  * ends with 421, and false is returned. */
 bool smtpd_count_bad(struct smtpd *s);
@@ -290,6 +293,8 @@ bool smtpd_take_chunk(struct smtpd *s);
 
 /* Begins the draft with our Received field. */
 void smtpd_draft_begin(struct smtpd *s, bool dots);
+/* What the message demands of TLS, as far as it has come: enum envelope_tls. */
+unsigned smtpd_demands(const struct smtpd *s);
 /* The content is complete and in order: makes it durable and answers then. */
 void smtpd_commit(struct smtpd *s);
 

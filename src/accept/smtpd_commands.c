@@ -90,6 +90,13 @@ offers_tls(const struct smtpd *s)
     return smtpd_tls_context(s) != NULL && !conn_is_tls(s->conn);
 }
 
+/* RFC 8689 section 2: said, and legal, under TLS only. */
+static bool
+offers_requiretls(const struct smtpd *s)
+{
+    return smtpd_options(s)->requiretls && conn_is_tls(s->conn);
+}
+
 static void
 add_size(const struct smtpd *s, struct buf *out)
 {
@@ -109,7 +116,23 @@ static const struct extension {
     {"CHUNKING", NULL, NULL},
     {"DSN", NULL, NULL},
     {"STARTTLS", offers_tls, NULL},
+    {"REQUIRETLS", offers_requiretls, NULL},
 };
+
+static bool
+is_offered(const struct smtpd *s, const struct extension *extension)
+{
+    return extension->offered == NULL || extension->offered(s);
+}
+
+bool
+smtpd_offers(const struct smtpd *s, const char *keyword)
+{
+    for (size_t i = 0; i < COUNT_OF(extensions); i++)
+        if (strcmp(extensions[i].keyword, keyword) == 0)
+            return is_offered(s, &extensions[i]);
+    return false;
+}
 
 static void
 add_extensions(const struct smtpd *s, struct buf *out)
@@ -117,7 +140,7 @@ add_extensions(const struct smtpd *s, struct buf *out)
     for (size_t i = 0; i < COUNT_OF(extensions); i++) {
         const struct extension *extension = &extensions[i];
 
-        if (extension->offered != NULL && !extension->offered(s))
+        if (!is_offered(s, extension))
             continue;
         buf_printf(out, "\r\n250-%s", extension->keyword);
         if (extension->add_value != NULL)

@@ -132,6 +132,30 @@ smtpd_draft_begin(struct smtpd *s, bool dots)
     write_received(s, conn_peer(s->conn));
 }
 
+/* RFC 8689 section 4.1: the header field counts where the parameter was not
+ * given.  Nothing else that stands in the message is believed. */
+static unsigned
+asked_demands(const struct transaction *tx)
+{
+    if (tx->requiretls)
+        return ENVELOPE_REQUIRETLS;
+    return mail_counter_tls_optional(&tx->counter) ? ENVELOPE_TLS_OPTIONAL : 0;
+}
+
+unsigned
+smtpd_demands(const struct smtpd *s)
+{
+    static const unsigned of_policy[] = {
+        [MESSAGE_TLS_ANY] = 0,
+        [MESSAGE_TLS_REQUIRED] = ENVELOPE_TLS_REQUIRED,
+        [MESSAGE_TLS_VERIFIED] = ENVELOPE_TLS_REQUIRED | ENVELOPE_TLS_VERIFIED,
+    };
+    unsigned demands =
+        asked_demands(s->tx) | of_policy[s->policy->delivery_tls];
+
+    return s->policy->ignore_dane ? demands | ENVELOPE_IGNORE_DANE : demands;
+}
+
 static void
 fill_envelope(const struct smtpd *s, struct envelope *envelope)
 {
@@ -149,6 +173,7 @@ fill_envelope(const struct smtpd *s, struct envelope *envelope)
         .client_name = sv_of(s->helo),
         .session = sv_of(s->id),
         .listener = sv_of(s->listener->listener->name),
+        .tls_demands = smtpd_demands(s),
         .header_bytes = (uint32_t)(tx->own_bytes + tx->counter.header_bytes),
         .recipients = tx->recipients,
         .recipient_count = tx->count,

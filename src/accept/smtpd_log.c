@@ -97,6 +97,8 @@ smtpd_log_message(const struct smtpd *s)
     const struct transaction *tx = s->tx;
     const struct tls_facts *facts =
         conn_is_tls(s->conn) ? conn_tls(s->conn) : NULL;
+    unsigned demands = smtpd_demands(s);
+    char demanded[ENVELOPE_TLS_TEXT];
     int64_t took = loop_wall_us(s->home->loop) - tx->started;
 
     log_event(
@@ -107,6 +109,8 @@ smtpd_log_message(const struct smtpd *s)
         LOG_IF(facts, LOG_STR("version", facts->version)),
         LOG_IF(facts, LOG_STR("cipher", facts->cipher)),
         LOG_IF(facts, LOG_STR("verify", tls_verify_name(facts->verify))),
+        LOG_IF(demands != 0,
+               LOG_STR("demands", envelope_tls_text(demands, demanded))),
         LOG_IF(tx->counter.eight_bit && tx->body != BODY_8BITMIME,
                LOG_BOOL("undeclared_8bit", true)),
         LOG_IF(tx->smtputf8, LOG_BOOL("smtputf8", true)),

@@ -28,6 +28,8 @@ static const struct refusal bad_value = {501, "5.5.4",
                                          "Bad or repeated parameter"};
 static const struct refusal unknown_parameter = {555, "5.5.4",
                                                  "Parameter not recognized"};
+static const struct refusal tls_first = {530, "5.7.0",
+                                         "Must issue a STARTTLS command first"};
 static const struct refusal needs_utf8 = {
     553, "5.6.7", "The address needs the SMTPUTF8 parameter"};
 static const struct refusal too_large = {552, "5.3.4",
@@ -46,6 +48,7 @@ struct mail_request {
     enum envelope_ret ret;
     enum envelope_body body;
     bool smtputf8;
+    bool requiretls;
 };
 
 struct rcpt_request {
@@ -59,6 +62,7 @@ struct rcpt_request {
 struct parameter {
     const char *key;
     bool (*take)(void *request, struct sv value);
+    const struct refusal *(*check)(const struct smtpd *s); /* NULL: legal */
 };
 
 static bool
@@ -86,6 +90,27 @@ take_smtputf8(void *request, struct sv value)
 
     mail->smtputf8 = true;
     return value.n == 0;
+}
+
+static bool
+take_requiretls(void *request, struct sv value)
+{
+    struct mail_request *mail = request;
+
+    mail->requiretls = true;
+    return value.n == 0;
+}
+
+/* A client that knows the extension from its last session, and forgot TLS, is
+ * told what is missing; where we do not do it, the parameter is none. */
+static const struct refusal *
+check_requiretls(const struct smtpd *s)
+{
+    if (s->esmtp && smtpd_offers(s, "REQUIRETLS"))
+        return NULL;
+    if (smtpd_options(s)->requiretls && smtpd_offers(s, "STARTTLS"))
+        return &tls_first;
+    return &unknown_parameter;
 }
 
 static bool
@@ -170,16 +195,26 @@ take_orcpt(void *request, struct sv value)
 }
 
 static const struct parameter mail_parameters[] = {
-    {"SIZE", take_size},         {"BODY", take_body},   {"RET", take_ret},
-    {"SMTPUTF8", take_smtputf8}, {"ENVID", take_envid}, {NULL, NULL},
+    {"SIZE", take_size, NULL},
+    {"BODY", take_body, NULL},
+    {"RET", take_ret, NULL},
+    {"SMTPUTF8", take_smtputf8, NULL},
+    {"ENVID", take_envid, NULL},
+    {"REQUIRETLS", take_requiretls, check_requiretls},
+    {NULL, NULL, NULL},
 };
 static const struct parameter rcpt_parameters[] = {
-    {"NOTIFY", take_notify}, {"ORCPT", take_orcpt}, {NULL, NULL}};
+    {"NOTIFY", take_notify, NULL},
+    {"ORCPT", take_orcpt, NULL},
+    {NULL, NULL, NULL},
+};
 
 /* NULL: all of args was understood. */
 static const struct refusal *
-take_parameters(struct sv args, const struct parameter *known, void *request)
+take_parameters(const struct smtpd *s, struct sv args,
+                const struct parameter *known, void *request)
 {
+    const struct refusal *refusal;
     unsigned seen = 0;
     struct sv key, value;
 
@@ -190,6 +225,9 @@ take_parameters(struct sv args, const struct parameter *known, void *request)
             i++;
         if (known[i].key == NULL)
             return &unknown_parameter;
+        refusal = known[i].check != NULL ? known[i].check(s) : NULL;
+        if (refusal != NULL)
+            return refusal;
         if ((seen & BIT(i)) || !known[i].take(request, value))
             return &bad_value;
         seen |= BIT(i);
@@ -211,7 +249,7 @@ take_keyword(struct sv *args, struct sv keyword)
 /* MAIL -------------------------------------------------------------------- */
 
 static const struct refusal *
-take_mail(struct sv args, struct mail_request *mail)
+take_mail(const struct smtpd *s, struct sv args, struct mail_request *mail)
 {
     const struct refusal *refusal;
 
@@ -220,7 +258,7 @@ take_mail(struct sv args, struct mail_request *mail)
         return &mail_syntax;
     if (!mail_path_take(&args, MAIL_REVERSE_PATH, &mail->path))
         return &bad_sender;
-    refusal = take_parameters(args, mail_parameters, mail);
+    refusal = take_parameters(s, args, mail_parameters, mail);
     if (refusal == NULL && mail->path.utf8 && !mail->smtputf8)
         refusal = &needs_utf8;
     return refusal;
@@ -250,6 +288,7 @@ proceed_mail(struct smtpd *s, const struct mail_request *mail)
     tx->ret = mail->ret;
     tx->body = mail->body;
     tx->smtputf8 = mail->smtputf8;
+    tx->requiretls = mail->requiretls;
     s->tx = tx;
     s->mail_refused = false;
     smtpd_enter(s, SMTPD_MAIL);
@@ -268,7 +307,7 @@ smtpd_mail(struct smtpd *s, struct sv args)
         smtpd_dismiss(s, &too_many_messages, "too-many-messages");
         return REPLY_LATER;
     }
-    refusal = take_mail(args, &mail);
+    refusal = take_mail(s, args, &mail);
     if (refusal == NULL)
         refusal = smtpd_check_sender(s, mail.path.mailbox, &room, text);
     if (refusal == NULL)
@@ -327,7 +366,7 @@ take_rcpt(const struct smtpd *s, struct sv args, struct rcpt_request *rcpt)
     if (!mail_path_take(&args, MAIL_FORWARD_PATH, &rcpt->path) &&
         !take_bare_path(s, &args, &rcpt->path))
         return &bad_recipient;
-    refusal = take_parameters(args, rcpt_parameters, rcpt);
+    refusal = take_parameters(s, args, rcpt_parameters, rcpt);
     if (refusal == NULL && rcpt->path.utf8 && !tx->smtputf8)
         refusal = &needs_utf8;
     return refusal;

@@ -338,6 +338,7 @@ static void
 print_envelope(const struct envelope *e, struct buf *out)
 {
     static const char *const ret[] = {"unset", "full", "hdrs"};
+    char demands[ENVELOPE_TLS_TEXT];
 
     buf_printf(out, "from %.*s\nret %s\nenvid %.*s\n", SV_ARG(e->sender),
                ret[e->ret], SV_ARG(e->envid));
@@ -349,6 +350,7 @@ print_envelope(const struct envelope *e, struct buf *out)
                SV_ARG(e->listener));
     buf_printf(out, "tls %.*s %.*s\nrecipients %zu\n", SV_ARG(e->tls_version),
                SV_ARG(e->tls_cipher), e->recipient_count);
+    buf_printf(out, "demands %s\n", envelope_tls_text(e->tls_demands, demands));
     for (size_t i = 0; i < e->recipient_count; i++)
         print_recipient(&e->recipients[i], out);
 }
