@@ -2,6 +2,7 @@
  * watched and when it wants to be called, the loop does both. */
 #include "https/https_internal.h"
 
+#include <openssl/x509_vfy.h>
 #include <pthread.h>
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;

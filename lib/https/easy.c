@@ -222,14 +222,15 @@ easy_drop(struct https_call *call)
 static void
 judge_status(struct https_call *call)
 {
-    char *to = NULL;
+    struct curl_header *to;
 
-    curl_easy_getinfo(call->easy, CURLINFO_REDIRECT_URL, &to);
-    if (to != NULL)
+    if (call->answer.status >= 300 && call->answer.status <= 399 &&
+        curl_easy_header(call->easy, "Location", 0, CURLH_HEADER, -1, &to) ==
+            CURLHE_OK)
         call_fail(call, HTTPS_STATUS,
                   "the server answers %ld and points to %.100s, which is not "
                   "followed",
-                  call->answer.status, to);
+                  call->answer.status, to->value);
     else
         call_fail(call, HTTPS_STATUS, "the server answers %ld",
                   call->answer.status);
