@@ -205,12 +205,13 @@ spool_checkpoint_read(struct spool *spool, struct buf *out,
             unlinkat(dir, copy, 0);
         return true;
     case DAMAGED:
-        /* The copy may be of the checkpoint before: then nothing was freed by
-         * the one that is damaged, as its write has not come to an end. */
-        return open_and_read(dir, copy, out, intake_next, ledger_next, err) ==
-               FOUND;
+        break;
     case NOT_READ:
-        return false;
+        if (err->code != ENOENT)
+            return false;
     }
-    return false;
+    /* The copy may be of the checkpoint before: then nothing was freed by the
+     * one that is damaged, as its write has not come to an end. */
+    return open_and_read(dir, copy, out, intake_next, ledger_next, err) ==
+           FOUND;
 }

@@ -294,41 +294,84 @@ copy_forward(void)
 }
 
 static void
-checkpoints(void)
+flip(const char *path, off_t at)
+{
+    int fd = open(path, O_RDWR);
+    char byte;
+
+    assert_int_equal(pread(fd, &byte, 1, at), 1);
+    byte = (char)(byte ^ 0x10);
+    assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+    close(fd);
+}
+
+static void
+assert_checkpoint(const char *text)
 {
     struct err err = {0};
     struct buf out = {0};
     uint64_t intake = 0;
     uint64_t ledger = 0;
-    char path[128];
+    bool ok = spool_checkpoint_read(spool, &out, &intake, &ledger, &err);
 
-    assert_false(spool_checkpoint_read(spool, &out, &intake, &ledger, &err));
-    assert_int_equal(err.code, ENOENT);
-    assert_true(spool_checkpoint_write(spool, SV("first"), 1, 2, &err));
-    assert_true(spool_checkpoint_write(spool, SV("second"), 30, 40, &err));
-    assert_true(spool_checkpoint_read(spool, &out, &intake, &ledger, &err));
-    assert_sv(buf_view(&out), "second");
-    assert_true(intake == 30 && ledger == 40);
-    snprintf(path, sizeof path, "%s/spool/ledger/checkpoint", test_dir);
-    for (off_t at = 0; at < 54; at++) {
-        char byte;
-        int fd = open(path, O_RDWR);
-
-        assert_int_equal(pread(fd, &byte, 1, at), 1);
-        byte = (char)(byte ^ 0x10);
-        assert_int_equal(pwrite(fd, &byte, 1, at), 1);
-        close(fd);
-        buf_reset(&out);
-        assert_false(
-            spool_checkpoint_read(spool, &out, &intake, &ledger, &err));
+    assert_int_equal(ok, text != NULL);
+    if (ok) {
+        assert_sv(buf_view(&out), text);
+        assert_true(intake == 30 && ledger == 40);
+    } else {
         assert_int_equal(err.code, ENOENT);
         assert_int_equal(buf_length(&out), 0);
+    }
+    buf_fini(&out);
+}
+
+static void
+checkpoints(void)
+{
+    struct err err = {0};
+    char path[128];
+    char copy[128];
+
+    snprintf(path, sizeof path, "%s/spool/ledger/checkpoint", test_dir);
+    snprintf(copy, sizeof copy, "%s/spool/ledger/checkpoint.copy", test_dir);
+    assert_checkpoint(NULL);
+    assert_true(spool_checkpoint_write(spool, SV("first"), 1, 2, &err));
+    assert_true(spool_checkpoint_write(spool, SV("second"), 30, 40, &err));
+    assert_checkpoint("second");
+    for (off_t at = 0; at < 54; at++) {
+        flip(path, at);
+        assert_checkpoint("second"); /* by the copy */
         assert_int_equal(access(path, F_OK), -1);
+        assert_checkpoint("second"); /* also at the start after that */
+        flip(copy, at);
+        assert_checkpoint(NULL);
+        assert_int_equal(access(copy, F_OK), -1);
         assert_true(spool_checkpoint_write(spool, SV("second"), 30, 40, &err));
     }
     assert_int_equal(truncate(path, 20), 0);
-    assert_false(spool_checkpoint_read(spool, &out, &intake, &ledger, &err));
-    buf_fini(&out);
+    assert_int_equal(truncate(copy, 20), 0);
+    assert_checkpoint(NULL);
+}
+
+/* A crash between the two files: what the newer one frees is not there for the
+ * older one any more. */
+static void
+checkpoint_copy_is_older(void)
+{
+    struct err err = {0};
+    char path[128];
+    char copy[128];
+    char kept[128];
+
+    snprintf(path, sizeof path, "%s/spool/ledger/checkpoint", test_dir);
+    snprintf(copy, sizeof copy, "%s/spool/ledger/checkpoint.copy", test_dir);
+    snprintf(kept, sizeof kept, "%s/spool/ledger/kept", test_dir);
+    assert_true(spool_checkpoint_write(spool, SV("older"), 1, 2, &err));
+    assert_int_equal(rename(copy, kept), 0);
+    assert_true(spool_checkpoint_write(spool, SV("newer"), 30, 40, &err));
+    assert_int_equal(rename(kept, copy), 0);
+    assert_checkpoint("newer");
+    assert_int_equal(access(copy, F_OK), -1);
 }
 
 static const struct named {
@@ -340,6 +383,7 @@ static const struct named {
     {"messages made here", own_messages},
     {"copied forward, twice", copy_forward},
     {"checkpoints", checkpoints},
+    {"a copy of an older checkpoint", checkpoint_copy_is_older},
 };
 
 static void
