@@ -114,7 +114,24 @@ uint64_t queue_waiting(struct queue *queue,
 void queue_session_ended(struct queue *queue, struct destination *destination,
                          bool worked);
 
-/* `queue.list|show|retry|hold|release|delete` and `queue.stats`. */
+/* `queue.list|show|retry|hold|release|delete`, `queue.stats`, and
+ *
+ *   queue.submit {"file": "NAME", "sender": "", "recipients": ["a@b"],
+ *                 "demands": ["tls-optional", "tls-report"]}
+ *             -> {"queue_id": "B…"}
+ *
+ * Mail of our own (TLS reports, notices).  The caller has put a whole message,
+ * header section and all, with CR LF line ends and of at most 64 MiB, into the
+ * file STATE_DIR/outbox/NAME (letters, digits, dots, hyphens and underscores,
+ * at most 128, no dot in front); nothing is added to it.  sender may be empty
+ * or left out: then failures are told to nobody.  recipients: 1 to 100.
+ * demands may be left out; the names are those of envelope_tls_text().
+ *
+ * The answer comes when the message is on disk.  As long as the file is there,
+ * another call for the same name gives the same queue_id and sends nothing a
+ * second time, also after a crash of either side; so the caller writes down
+ * that it is done before it removes the file, and never takes a name twice.  An
+ * error: nothing was sent, and the call may be made again. */
 void queue_request(struct queue *queue, struct rpc_call *call);
 
 struct queue_stats {

@@ -478,6 +478,7 @@ static const struct method {
     {"queue.delete", request_delete},
     {"queue.stats", request_stats},
     {"queue.destinations", request_destinations},
+    {"queue.submit", submit_begin},
 };
 
 void

@@ -14,6 +14,7 @@
  *   queue_pool.c     work on pool threads
  *   queue_keep.c     when to write checkpoints, reclaim, copy forward
  *   queue_admin.c    calls of the command line; queue_list.c the long ones
+ *   queue_submit.c   mail of our own
  *
  * Locking.  queue->lock guards everything below unless a comment says
  * otherwise.  Functions that need it are called with it held, except those
@@ -562,4 +563,9 @@ void admin_reason(const struct queue *queue, uint32_t number, json_t *into);
 void list_begin(struct queue *queue, struct rpc_call *call);
 void list_show(struct queue *queue, struct rpc_call *call);
 void list_abandon(struct queue *queue); /* at close */
+
+/* --- queue_submit.c ------------------------------------------------------- */
+
+/* Unlocked, main loop: answers later. */
+void submit_begin(struct queue *queue, struct rpc_call *call);
 #endif
