@@ -290,3 +290,37 @@ settings_line(const struct settings *settings, const struct conf_table *table,
 {
     return conf_line(settings->private->doc, table, object, name, path);
 }
+
+/* The entry that says so, or the one that all inherit from. */
+static const struct destination_settings *
+who_says(const struct settings *settings,
+         const struct destination_settings *control, const char *name)
+{
+    const struct destination_settings *base = &settings->destinations[0];
+    const struct conf_doc *doc = settings->private->doc;
+
+    if (conf_given_here(doc, &destination_table, control, name))
+        return control;
+    return conf_given_here(doc, &destination_table, base, name) ? base : NULL;
+}
+
+void
+settings_destination_print(const struct settings *settings,
+                           const struct destination_settings *control,
+                           const char *name, struct buf *value,
+                           struct buf *origin)
+{
+    const struct destination_settings *from = who_says(settings, control, name);
+    unsigned line;
+
+    conf_print_value(settings->private->doc, &destination_table, control, name,
+                     value);
+    if (from == NULL) {
+        buf_add_str(origin, "built in");
+        return;
+    }
+    line = settings_line(settings, &destination_table, from, name, NULL);
+    buf_printf(origin, "destinations.%s", from->domain);
+    if (line > 0)
+        buf_printf(origin, ", line %u", line);
+}

@@ -130,7 +130,9 @@ struct certificate_settings {
     char *name;
     char *chain; /* file */
     char *key;   /* file */
-    char *ocsp;  /* file; "": none */
+    char *ocsp;  /* file; "": none; "fetch": the authority is asked */
+    char *ocsp_file; /* file of the response; "": none */
+    bool ocsp_fetch;
 };
 
 struct tls_profile_settings {
@@ -446,6 +448,14 @@ settings_destination(const struct settings *settings, struct sv domain);
  * borrowed. */
 void settings_destination_profile(const struct destination_settings *control,
                                   struct tls_profile *profile);
+/* One value of a destination as it stands in the file, by the name of its row,
+ * and where it came from: "destinations.partner.example, line 12",
+ * "destinations.default, line 8" or "built in".  Appended. */
+struct buf;
+void settings_destination_print(const struct settings *settings,
+                                const struct destination_settings *control,
+                                const char *name, struct buf *value,
+                                struct buf *origin);
 /* True where the listener's `domains` hold this canonical domain. */
 bool settings_accepts_domain(const struct listener_settings *listener,
                              struct sv domain);
@@ -458,7 +468,6 @@ bool settings_needs_tls(const struct mail_flow_policy *policy,
                         struct sv address);
 
 /* Every value of a listener's policy, a line each: "name: value  # origin". */
-struct buf;
 void settings_policy_print(const struct settings *settings,
                            const struct mail_flow_policy *policy,
                            struct buf *out);

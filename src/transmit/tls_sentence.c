@@ -87,6 +87,20 @@ add_names(struct buf *out, const char *const *names, size_t count,
         buf_printf(out, " and %zu more", count - shown);
 }
 
+/* A policy of MTA-STS fails for the same reasons as others do. */
+static enum tls_stage
+stage_of(const struct tls_sentence *facts)
+{
+    if (facts->failure->stage != STAGE_STS_CERTIFICATE || facts->peer == NULL)
+        return facts->failure->stage;
+    if (facts->verdict == VERDICT_OK)
+        return STAGE_NAME;
+    if (facts->now_s > facts->peer->not_after ||
+        facts->now_s < facts->peer->not_before)
+        return STAGE_EXPIRED;
+    return STAGE_CHAIN;
+}
+
 /* --- What the server did --------------------------------------------------
  */
 
@@ -149,7 +163,7 @@ add_presented_chain(struct buf *out, const struct tls_sentence *facts)
 static void
 add_other_stage(struct buf *out, const struct tls_sentence *facts)
 {
-    const char *what = tls_stage_sentence(facts->failure->stage);
+    const char *what = tls_stage_sentence(stage_of(facts));
 
     buf_printf(out, ": %s", what);
     if (strcmp(what, facts->failure->reason) != 0)
@@ -159,7 +173,7 @@ add_other_stage(struct buf *out, const struct tls_sentence *facts)
 static void
 add_presented(struct buf *out, const struct tls_sentence *facts)
 {
-    enum tls_stage stage = facts->failure->stage;
+    enum tls_stage stage = stage_of(facts);
 
     if (stage == STAGE_NAME && facts->peer != NULL)
         add_presented_names(out, facts->peer);
@@ -181,7 +195,7 @@ add_event(struct buf *out, const struct tls_sentence *facts)
 {
     const char *host = has(facts->host) ? facts->host : "the server";
 
-    switch ((int)facts->failure->stage) {
+    switch ((int)stage_of(facts)) {
     case STAGE_NOT_OFFERED:
         buf_printf(out, "%s does not offer STARTTLS", host);
         break;
@@ -207,7 +221,7 @@ add_event(struct buf *out, const struct tls_sentence *facts)
  */
 
 static bool
-is_about_the_certificate(enum tls_stage stage)
+is_of_certificate(enum tls_stage stage)
 {
     return stage == STAGE_CHAIN || stage == STAGE_NAME ||
            stage == STAGE_EXPIRED || stage == STAGE_STS_CERTIFICATE;
@@ -217,11 +231,11 @@ is_about_the_certificate(enum tls_stage stage)
 static void
 add_demanded(struct buf *out, const struct tls_sentence *facts)
 {
-    enum tls_stage stage = facts->failure->stage;
+    enum tls_stage stage = stage_of(facts);
 
     if (stage == STAGE_NAME && facts->name_count > 0)
         add_names(out, facts->names, facts->name_count, " or ");
-    else if (is_about_the_certificate(stage))
+    else if (is_of_certificate(stage))
         buf_add_str(out, "a valid certificate of a trusted authority");
     else
         buf_add_str(out, "TLS");
@@ -235,7 +249,7 @@ add_sts_demand(struct buf *out, const struct tls_sentence *facts)
     buf_printf(out, "; the MTA-STS policy of %s ",
                has(facts->domain) ? facts->domain : "the domain");
     add_sts(out, facts->sts, facts->now_s);
-    if (facts->failure->stage == STAGE_STS_MX) {
+    if (stage_of(facts) == STAGE_STS_MX) {
         buf_add_str(out, " lists only ");
         add_names(out, policy->patterns, policy->pattern_count, " and ");
     } else {
@@ -260,7 +274,7 @@ add_dane_demand(struct buf *out, const struct tls_sentence *facts)
                dane->tlsa_count == 1 ? "record" : "records",
                dane->base[0] != '\0' ? dane->base : dane->host,
                dane->tlsa_count == 1 ? "s" : "");
-    if (dane->state == DANE_USABLE && facts->failure->stage == STAGE_DANE)
+    if (dane->state == DANE_USABLE && stage_of(facts) == STAGE_DANE)
         buf_add_str(out, "another");
     else
         buf_add_str(out, dane->state == DANE_USABLE ? "TLS that they vouch for"
@@ -276,7 +290,7 @@ add_demand(struct buf *out, const struct tls_sentence *facts)
         add_sts_demand(out, facts);
     } else if (has(facts->demand)) {
         buf_printf(out, "; %s", facts->demand);
-        if (facts->failure->stage == STAGE_NAME && facts->name_count > 0) {
+        if (stage_of(facts) == STAGE_NAME && facts->name_count > 0) {
             buf_add_str(out, " demands ");
             add_names(out, facts->names, facts->name_count, " or ");
         }

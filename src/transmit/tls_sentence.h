@@ -18,6 +18,8 @@ struct tls_sentence {
     const char *domain;                /* of the mail; of the policy */
     /* What the server presented, and which names would have been good. */
     const struct tls_certificate_facts *peer;
+    enum tls_verdict verdict; /* of its chain, without the name; NONE: unknown
+                               */
     const char *const *names;
     size_t name_count;
     /* Who demanded it, the strongest first: the one that is there is named. */

@@ -1,0 +1,34 @@
+/* transmit/explain.h - what would happen to mail for an address, and why.
+ *
+ * Three calls for the command line and the console, all made of the parts by
+ * which mail is delivered: route_find(), the look-ups of evidence/, decide(),
+ * and for the last one struct client.
+ *
+ *   route.show  {"address"}                which servers, and what was left out
+ *   explain     {"address", "demands"}     … and which TLS each would have to
+ *                                          give, and what a failure leads to
+ *   tls.check   {"address", "demands"}     … and what they do give: connects to
+ *                                          each up to the point where mail
+ *                                          would be sent, and sends none
+ *
+ * "address" is a domain, an address literal or a mailbox; for tls.check
+ * ":PORT" may follow a domain.  tls.check gives an item for each server as it
+ * is done.  docs/explain.md shows the answers. */
+#ifndef TRANSMIT_EXPLAIN_H
+#define TRANSMIT_EXPLAIN_H
+#include "evidence/sts.h"
+#include "service/rpc.h"
+#include "transmit/delivery.h"
+
+struct explainer;
+
+/* Everything runs on this loop, the sender's main one.  delivery and cache are
+ * borrowed; cache NULL: MTA-STS is not looked up. */
+struct explainer *explainer_new(struct loop *loop, struct delivery *delivery,
+                                struct sts_cache *cache);
+/* Breaks off what is running; before the delivery and the cache are freed. */
+void explainer_free(struct explainer *explainer); /* NULL is fine */
+
+/* "route.show", "explain", "tls.check". */
+void explainer_request(struct explainer *explainer, struct rpc_call *call);
+#endif
