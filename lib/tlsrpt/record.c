@@ -86,7 +86,7 @@ parse_mail(struct sv rest, struct arena *arena, struct tlsrpt_target *target)
     struct buf decoded = {0};
     struct mail_path path;
     bool ok = percent_decode(sv_take_until(&rest, '?'), &decoded) &&
-              mail_mailbox_parse(buf_view(&decoded), &path);
+              mail_mailbox_parse(buf_view(&decoded), &path) && !path.utf8;
 
     target->scheme = TLSRPT_MAIL;
     if (ok)
@@ -142,7 +142,6 @@ take_uris(struct sv *in, struct tlsrpt_record *record, struct arena *arena,
           struct err *err)
 {
     do {
-        sv_take_while(in, char_is_blank);
         struct sv uri = sv_take_while(in, is_uri);
 
         if (uri.n == 0 || uri.n > URI_MAX) {
@@ -158,6 +157,7 @@ take_uris(struct sv *in, struct tlsrpt_record *record, struct arena *arena,
         if (rest.n == 0 || *rest.p != ',')
             return true; /* blanks belong to the delimiter */
         *in = sv_from(rest, 1);
+        sv_take_while(in, char_is_blank);
     } while (true);
 }
 
