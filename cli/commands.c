@@ -50,6 +50,27 @@ const struct cli_command cli_commands[] = {
      run_queue_stats, false},
     {"queue destinations", "[--json]", "Lists destinations with their work.",
      NULL, run_queue_destinations, false},
+    {"route", "[--json] DOMAIN|ADDRESS",
+     "Shows which servers mail for a domain goes to.",
+     "The rule that decides, every look-up with its DNSSEC state, which "
+     "servers and addresses are left out and why, and the order of trying.",
+     run_route, false},
+    {"explain", "[--json] [--demand NAME,…] DOMAIN|ADDRESS",
+     "Explains what would happen to mail, and why. Connects to nobody.",
+     "What `route` shows, the settings with their origin, the MTA-STS policy, "
+     "the TLSA records, the decision for each server with its reasons, and "
+     "what follows if the server fails. A message may demand `requiretls`, "
+     "`tls-required`, `tls-verified`, `tls-optional` (TLS-Required: No) or "
+     "`ignore-dane`.",
+     run_explain, false},
+    {"tls-check", "[--json] [--demand NAME,…] DOMAIN|ADDRESS[:PORT]",
+     "Connects to every server of a domain as delivery would.",
+     "Shows each step, TLS, the chain, the names that were tried, the verdict "
+     "of every mechanism, whether mail would go, and the least change that "
+     "would help. Nothing is delivered. Status 0: all servers are fine; 1: "
+     "mail gets through, but not with every server as it should; 2: it does "
+     "not; 3: that could not be found out.",
+     run_tls_check, false},
     {"config check", "[FILE]", "Checks a configuration and changes nothing.",
      "Prints nothing when it is right; else one line with file, line, column "
      "and the path in the tree.",
@@ -129,6 +150,13 @@ const struct cli_command cli_commands[] = {
      "Exactly what this machine's TLS library offers and accepts, with a "
      "warning beside each weak suite.",
      run_tls_ciphers, false},
+    {"dns", "[--json] NAME TYPE",
+     "Looks a name up as the gateway does, with its DNSSEC state.",
+     "TYPE is A, AAAA, CNAME, MX, NS, PTR, SOA, TLSA or TXT. Shows whether the "
+     "answer is secure, insecure, bogus, absent or an error, the resolver's "
+     "reason, every alias with a state of its own, and the records. Status 1 "
+     "for bogus and error.",
+     run_dns, false},
     {"spool verify", "", "Checks every record and body in the spool.",
      "Safe while the gateway runs. Status 1 when problems were found.",
      run_spool_verify, false},

@@ -169,6 +169,7 @@ print_status(json_t *status)
     putchar('\n');
     print_facts("receiver", json_object_get(status, "receiver"));
     print_facts("queue", json_object_get(status, "queue"));
+    print_facts("dns", json_object_get(status, "dns"));
     print_facts("spool", json_object_get(status, "spool"));
     if (json_array_size(alerts) > 0) {
         putchar('\n');

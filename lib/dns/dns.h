@@ -27,6 +27,8 @@ enum dns_type {
     DNS_AAAA = 28,
     DNS_TLSA = 52,
 };
+const char *dns_type_name(enum dns_type type);                    /* "TLSA" */
+MUST_USE bool dns_type_find(struct sv name, enum dns_type *type); /* any case */
 
 struct dns_record { /* rdata as on the wire; names in it are expanded by the
                      * dns_…_parse functions */
@@ -46,6 +48,7 @@ struct dns_answer {
     enum dns_state state;
     bool nxdomain;      /* with ABSENT: the name itself does not exist */
     bool secure_denial; /* with ABSENT: proven by DNSSEC */
+    bool timed_out;     /* with ERROR: nothing came within the limit */
     char reason[160];   /* BOGUS, ERROR: the resolver's words */
     char name[256];     /* canonical name after CNAMEs; no trailing dot */
     uint32_t ttl;       /* seconds */
@@ -74,6 +77,10 @@ dns_resolver_new(struct loop *loop, const struct dns_options *options,
 /* Counted: a reload makes a new one while queries of the old still run. */
 struct dns_resolver *dns_resolver_ref(struct dns_resolver *resolver);
 void dns_resolver_unref(struct dns_resolver *resolver);
+/* On: the resolver has accepted a signature that does not hold
+ * (dns/validation.h); from now on nothing of it is SECURE, INSECURE instead.
+ * From any thread. */
+void dns_resolver_distrust(struct dns_resolver *resolver, bool on);
 
 /* Looks up; on_answer comes once on `loop` (any loop), never from inside this
  * call; the answer is valid during the callback. name: canonical (A-labels, no
@@ -96,6 +103,30 @@ struct dns_trace *dns_trace(struct dns_resolver *resolver, struct loop *loop,
                                               const struct dns_answer *answer),
                             void *arg);
 void dns_trace_cancel(struct dns_trace *trace); /* no call comes any more */
+
+/* Look-ups that were answered or timed out, since the process began and over
+ * all resolvers; those that were cancelled are not among them.  libunbound does
+ * not say which came from its cache: those within a millisecond mostly did. */
+enum {
+    DNS_TYPE_COUNT = 9,
+    DNS_STATE_COUNT = DNS_ABSENT + 1,
+    DNS_TIME_COUNT = 6
+};
+struct dns_counts {
+    enum dns_type types[DNS_TYPE_COUNT]; /* of the rows below */
+    uint64_t answers[DNS_TYPE_COUNT][DNS_STATE_COUNT];
+    uint64_t timed_out;             /* of those with DNS_ERROR */
+    uint64_t times[DNS_TIME_COUNT]; /* within dns_time_limits; the last: more */
+    uint64_t total_us;              /* of all together */
+};
+extern const unsigned dns_time_limits[DNS_TIME_COUNT - 1]; /* ms, rising */
+void dns_counts_read(struct dns_counts *counts);           /* from any thread */
+
+/* The rdata as a zone file would have it, printable whatever it holds; raw
+ * (RFC 3597) where it is malformed or its type not one of ours.  Cut with "..."
+ * when it does not fit. */
+void dns_record_print(enum dns_type type, const struct dns_record *record,
+                      char *out, size_t size);
 
 /* Bounded parsing of rdata; false for malformed data. */
 struct net_address;

@@ -15,6 +15,7 @@ struct dns_resolver {
     struct watch *watch;
     uint64_t timeout_ms;
     atomic_size_t references;
+    atomic_bool distrusted;
     bool processing;    /* inside ub_process(); the loop's thread only */
     struct task remove; /* posted when the last reference goes elsewhere */
 };
@@ -23,10 +24,21 @@ struct dns_resolver {
 MUST_USE bool dns_configure(struct ub_ctx *ub,
                             const struct dns_options *options, struct err *err);
 
+/* query.c: as dns_lookup(), for the test of the resolver itself: what is secure
+ * is called so whatever dns_resolver_distrust() said. */
+struct dns_query *dns_lookup_undoubted(
+    struct dns_resolver *resolver, struct loop *loop, const char *name,
+    enum dns_type type,
+    void (*on_answer)(void *arg, const struct dns_answer *answer), void *arg);
+
 /* packet.c: the aliases of the answer section that lead on from name
  * (canonical), in order, into list of DNS_ALIASES_MAX.  False: malformed, too
  * many of them, or a circle. */
 MUST_USE bool dns_packet_aliases(const uint8_t *data, size_t length,
                                  const char *name, struct dns_alias *list,
                                  size_t *count);
+
+/* count.c */
+void dns_count(enum dns_type type, enum dns_state state, bool timed_out,
+               uint64_t us);
 #endif

@@ -12,6 +12,35 @@ dns_state_name(enum dns_state state)
     return state_names[state];
 }
 
+static const struct {
+    const char *name;
+    enum dns_type type;
+} types[] = {
+    {"A", DNS_A},     {"NS", DNS_NS},     {"CNAME", DNS_CNAME},
+    {"SOA", DNS_SOA}, {"PTR", DNS_PTR},   {"MX", DNS_MX},
+    {"TXT", DNS_TXT}, {"AAAA", DNS_AAAA}, {"TLSA", DNS_TLSA},
+};
+
+const char *
+dns_type_name(enum dns_type type)
+{
+    for (size_t i = 0; i < COUNT_OF(types); i++)
+        if (types[i].type == type)
+            return types[i].name;
+    return "unknown";
+}
+
+bool
+dns_type_find(struct sv name, enum dns_type *type)
+{
+    for (size_t i = 0; i < COUNT_OF(types); i++) {
+        *type = types[i].type;
+        if (sv_is_nocase(name, types[i].name))
+            return true;
+    }
+    return false;
+}
+
 /* Bytes of host names as they are met in practice: underscores too.  A dot
  * inside a label would read as two labels. */
 static bool

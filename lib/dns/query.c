@@ -2,6 +2,7 @@
  * resolver's loop), the time-out and the owner's dns_cancel() (both on the
  * owner's loop).  `lock` decides who was first; the struct goes when neither
  * libunbound nor the owner's loop can reach it any more. */
+#include "base/clock.h"
 #include "dns/dns_internal.h"
 
 struct dns_query {
@@ -18,6 +19,9 @@ struct dns_query {
     struct ub_result *result; /* owned */
     struct task task;
     struct timer timer;
+    enum dns_type type;
+    bool undoubted; /* SECURE counts whatever dns_resolver_distrust() said */
+    uint64_t begun; /* us on the monotonic clock */
     char name[256];
 };
 
@@ -84,7 +88,7 @@ read_records(const struct ub_result *result, struct dns_record *records,
 }
 
 static void
-read_aliases(const struct ub_result *result, const char *name,
+read_aliases(const struct ub_result *result, const char *name, bool secure,
              struct dns_alias *aliases, struct dns_answer *answer)
 {
     char start[256];
@@ -100,14 +104,14 @@ read_aliases(const struct ub_result *result, const char *name,
         return;
     }
     for (size_t i = 0; i < count; i++)
-        aliases[i].state = result->secure ? DNS_SECURE : DNS_INSECURE;
+        aliases[i].state = secure ? DNS_SECURE : DNS_INSECURE;
     answer->aliases = aliases;
     answer->alias_count = count;
 }
 
 static void
-read_result(const struct ub_result *result, struct dns_record *records,
-            struct dns_answer *answer)
+read_result(const struct ub_result *result, bool secure,
+            struct dns_record *records, struct dns_answer *answer)
 {
     answer->ttl = (uint32_t)result->ttl;
     if (result->canonname != NULL)
@@ -118,18 +122,32 @@ read_result(const struct ub_result *result, struct dns_record *records,
     } else if (result->nxdomain || (result->rcode == 0 && !result->havedata)) {
         answer->state = DNS_ABSENT;
         answer->nxdomain = result->nxdomain;
-        answer->secure_denial = result->secure;
+        answer->secure_denial = secure;
     } else if (result->rcode != 0) {
         set_reason(answer, DNS_ERROR, rcode_text(result->rcode));
     } else {
-        answer->state = result->secure ? DNS_SECURE : DNS_INSECURE;
+        answer->state = secure ? DNS_SECURE : DNS_INSECURE;
         read_records(result, records, answer);
     }
 }
 
+/* There is a result. */
+static void
+read_all(const struct dns_query *query, struct dns_record *records,
+         struct dns_alias *aliases, struct dns_answer *answer)
+{
+    const struct ub_result *result = query->result;
+    bool doubted = atomic_load(&query->resolver->distrusted);
+    bool secure = result->secure && (!doubted || query->undoubted);
+
+    read_result(result, secure, records, answer);
+    if (answer->state != DNS_ERROR && answer->state != DNS_BOGUS)
+        read_aliases(result, query->name, secure, aliases, answer);
+}
+
 /* Tells the owner; error_text: there is no result because of this. */
 static void
-tell(struct dns_query *query, const char *error_text)
+tell(struct dns_query *query, const char *error_text, bool timed_out)
 {
     struct dns_record records[DNS_RECORDS_MAX];
     struct dns_alias aliases[DNS_ALIASES_MAX];
@@ -138,13 +156,13 @@ tell(struct dns_query *query, const char *error_text)
     timer_disarm(&query->timer);
     timer_fini(&query->timer);
     canonical_name(query->name, answer.name, sizeof answer.name);
-    if (error_text != NULL) {
+    if (error_text != NULL)
         set_reason(&answer, DNS_ERROR, error_text);
-    } else {
-        read_result(query->result, records, &answer);
-        if (answer.state != DNS_ERROR && answer.state != DNS_BOGUS)
-            read_aliases(query->result, query->name, aliases, &answer);
-    }
+    else
+        read_all(query, records, aliases, &answer);
+    answer.timed_out = timed_out;
+    dns_count(query->type, answer.state, timed_out,
+              clock_mono_us() - query->begun);
     query->on_answer(query->arg, &answer);
 }
 
@@ -156,9 +174,11 @@ run_answer(struct task *task)
     struct dns_query *query = CONTAINER_OF(task, struct dns_query, task);
 
     if (query->with_owner)
-        tell(query, query->error != 0 || query->result == NULL
-                        ? ub_strerror(query->error)
-                        : NULL);
+        tell(query,
+             query->error != 0 || query->result == NULL
+                 ? ub_strerror(query->error)
+                 : NULL,
+             false);
     pthread_mutex_lock(&query->lock);
     query->with_owner = false;
     query->posted = false;
@@ -214,7 +234,7 @@ on_timeout(struct timer *timer)
     pthread_mutex_unlock(&query->lock);
     if (answered)
         return;
-    tell(query, "timed out");
+    tell(query, "timed out", true);
     abandon(query);
 }
 
@@ -226,14 +246,13 @@ dns_cancel(struct dns_query *query)
     abandon(query);
 }
 
-struct dns_query *
-dns_lookup(struct dns_resolver *resolver, struct loop *loop, const char *name,
-           enum dns_type type,
-           void (*on_answer)(void *arg, const struct dns_answer *answer),
-           void *arg)
+static struct dns_query *
+query_new(struct dns_resolver *resolver, struct loop *loop, const char *name,
+          enum dns_type type,
+          void (*on_answer)(void *arg, const struct dns_answer *answer),
+          void *arg)
 {
     struct dns_query *query = mem_alloc(sizeof *query);
-    int error;
 
     query->resolver = dns_resolver_ref(resolver);
     query->loop = loop;
@@ -241,22 +260,54 @@ dns_lookup(struct dns_resolver *resolver, struct loop *loop, const char *name,
     query->arg = arg;
     query->task.run = run_answer;
     query->with_owner = true;
+    query->type = type;
+    query->begun = clock_mono_us();
     snprintf(query->name, sizeof query->name, "%s", name);
     pthread_mutex_init(&query->lock, NULL);
     timer_init(&query->timer, loop, on_timeout);
     timer_arm(&query->timer, resolver->timeout_ms);
+    return query;
+}
+
+static struct dns_query *
+query_start(struct dns_query *query)
+{
+    int error;
 
     /* The answer may come on the other thread before the id is known. */
     pthread_mutex_lock(&query->lock);
     query->with_unbound = true;
-    error = ub_resolve_async(resolver->ub, query->name, (int)type, 1, query,
-                             on_result, &query->async_id);
+    error = ub_resolve_async(query->resolver->ub, query->name, (int)query->type,
+                             1, query, on_result, &query->async_id);
     if (error != 0) {
         query->with_unbound = false;
         query->error = error;
         query->posted = true;
-        loop_post(loop, &query->task);
+        loop_post(query->loop, &query->task);
     }
     pthread_mutex_unlock(&query->lock);
     return query;
+}
+
+struct dns_query *
+dns_lookup(struct dns_resolver *resolver, struct loop *loop, const char *name,
+           enum dns_type type,
+           void (*on_answer)(void *arg, const struct dns_answer *answer),
+           void *arg)
+{
+    return query_start(query_new(resolver, loop, name, type, on_answer, arg));
+}
+
+struct dns_query *
+dns_lookup_undoubted(struct dns_resolver *resolver, struct loop *loop,
+                     const char *name, enum dns_type type,
+                     void (*on_answer)(void *arg,
+                                       const struct dns_answer *answer),
+                     void *arg)
+{
+    struct dns_query *query =
+        query_new(resolver, loop, name, type, on_answer, arg);
+
+    query->undoubted = true;
+    return query_start(query);
 }

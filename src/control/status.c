@@ -29,6 +29,7 @@ static const struct source {
 } sources[] = {
     {"receiver", "receiver", "receiver.status"},
     {"queue", "sender", "queue.stats"},
+    {"dns", "sender", "dns.status"},
 };
 
 struct status *

@@ -1,6 +1,7 @@
 /* The sender: the process that brings mail out.  Ties together the spool (as
  * the ledger's writer), the queue and the deliveries. */
 #include "base/clock.h"
+#include "evidence/dns_view.h"
 #include "evidence/sts.h"
 #include "service/service.h"
 #include "spool/spool.h"
@@ -15,7 +16,8 @@ struct sender {
     struct spool *spool;
     struct queue *queue;
     struct delivery *delivery;
-    struct sts_cache *sts; /* policies of other domains */
+    struct sts_cache *sts;     /* policies of other domains */
+    struct dns_view *dns_view; /* whether DNSSEC works; calls */
     struct tls_troubles *troubles;
     struct settings *candidate; /* referenced between prepare and commit */
     struct timer watch;         /* of the spool's health */
@@ -55,6 +57,7 @@ sender_stop(void *self)
     if (sender->delivery != NULL)
         delivery_free(sender->delivery);
     sts_cache_free(sender->sts);
+    dns_view_free(sender->dns_view);
     if (sender->queue != NULL)
         queue_close(sender->queue);
     if (sender->spool != NULL)
@@ -83,6 +86,9 @@ sender_open(struct sender *sender, struct settings *settings, struct err *err)
     if (sender->sts == NULL)
         return false;
     sts_cache_on_alert(sender->sts, on_trouble, sender);
+    sender->dns_view = dns_view_new(host->loops[0], on_trouble, sender);
+    dns_view_set(sender->dns_view, &settings->dns,
+                 delivery_resolver(sender->delivery));
     calls.owner = sender->delivery;
     sender->queue =
         queue_open(sender->spool, host->loops[0], settings, &calls, err);
@@ -138,6 +144,8 @@ sender_commit(void *self)
     delivery_commit(sender->delivery);
     sts_cache_set(sender->sts, sender->candidate,
                   delivery_resolver(sender->delivery));
+    dns_view_set(sender->dns_view, &sender->candidate->dns,
+                 delivery_resolver(sender->delivery));
     queue_set_settings(sender->queue, sender->candidate);
     spool_set_limits(sender->spool, &sender->candidate->spool);
     settings_unref(sender->candidate);
@@ -187,6 +195,8 @@ sender_request(void *self, struct rpc_call *call)
         delivery_request(sender->delivery, call);
     else if (sv_take_prefix(&method, SV("sts.")))
         sts_request(sender->sts, call);
+    else if (sv_take_prefix(&method, SV("dns.")))
+        dns_view_request(sender->dns_view, call);
     else
         rpc_error(call, "the sender knows no call %s", rpc_method(call));
 }
