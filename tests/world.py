@@ -20,6 +20,7 @@ import os
 import pathlib
 import re
 import selectors
+import shutil
 import socket
 import ssl
 import subprocess
@@ -44,6 +45,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 import rig
 
 TOP = "test"
+# Nothing is tried again unless a test says so.
+PATIENT = "bounce_profiles: {default: {first_retry: 1h, max_retry: 1h}}\n"
 
 
 def can_bind_low_ports():
@@ -542,15 +545,30 @@ class MailHost:
         self.tls, self.replies = tls, replies or {}
         self.extensions = ["PIPELINING", "DSN", *extensions]
         self.sessions = []
+        self.sni = [] # names by which clients asked for it
+        self.issued = None # where it shows one of an authority's certificates
+        self._watch()
         self.listener = socket.create_server((self.host, 25))
         acceptor.add(self.listener, self._serve)
 
+    def change(self, issued):
+        """Another certificate, from now on."""
+        self.hang_up()
+        self.issued, self.tls = issued, issued.context()
+        self._watch()
+
+    def _watch(self):
+        if self.tls:
+            self.tls.sni_callback = lambda _, sni, __: self.sni.append(sni)
+
     def _serve(self, connection):
         peer = rig.Peer(connection)
+        peer.over = False
         self.sessions.append(peer)
         with contextlib.suppress(ConnectionError, OSError, EOFError):
             peer.serve(self.replies, self.tls, self.extensions)
         peer.socket.close() # wrapped by TLS it is another one
+        peer.over = True
 
     def stop(self):
         self.listener.close()
@@ -568,7 +586,21 @@ class MailHost:
                 ("EHLO", "HELO", "STARTTLS", "QUIT", "NOOP", "RSET")]
 
     def forget(self):
-        self.sessions.clear()
+        """As if nothing had come yet; connections stay."""
+        self.sessions = [s for s in self.sessions if not s.over]
+        for s in self.sessions:
+            s.transactions.clear()
+            s.in_clear.clear()
+        self.sni.clear()
+
+    def hang_up(self):
+        """Ends connections that wait for more mail, and forgets."""
+        for s in self.sessions:
+            with contextlib.suppress(OSError):
+                s.socket.shutdown(socket.SHUT_RDWR)
+        rig.wait_for(lambda: all(s.over for s in self.sessions), 10,
+                     f"the ends of all connections to {self.name}")
+        self.forget()
 
 
 # --- The whole of it ---------------------------------------------------------
@@ -641,7 +673,8 @@ class World:
         self.domains, self.hosts, self.gateways = {}, [], []
         self.bogus = self.names.zone("bogus." + TOP, "bogus")
         # Where senders get their notices.
-        self.back = self.server("mx.sender.test", None)
+        self.sender = self.domain("sender", signed=True)
+        self.back = self.sender.mx("mx1", extensions=["REQUIRETLS"])
 
     def domain(self, label, signed=False, state=None, ttl=300):
         state = state or ("signed" if signed else "unsigned")
@@ -695,19 +728,23 @@ class World:
         self.names.stop()
 
     def gateway(self, name="gw", extra="", destinations="", routes="",
-                dns=None, sts="", start=True, **options):
-        """A Waxgate that lives in this world.  Mail to sender.test goes to
-        self.back; everything else by MX."""
-        gateway = rig.Gateway(self.folder / name,
-                              environment=options.pop("environment", {}))
+                dns=None, sts="", start=True, host=None, port=2525,
+                certificate=None, **options):
+        """A Waxgate that lives in this world and sends by MX.  certificate:
+        one that an authority issued, instead of one of its own."""
+        folder = self.folder / name
+        if certificate:
+            folder.mkdir()
+            shutil.copy(certificate.chain, folder / "mx.test.pem")
+            shutil.copy(certificate.key, folder / "mx.test.key")
+        gateway = rig.Gateway(folder, host, port=port)
         self.gateways.append(gateway)
         gateway.configure(
             dns={"stub_zones": {TOP: f"{self.names.host}@53"},
                  "trust_anchors": [self.names.anchor()], "timeout": "5s",
                  "test_signed": TOP, "test_bogus": self.bogus.name,
                  **(dns or {})},
-            routes="routes:\n  default: mx\n  sender.test: "
-            f"[{{host: {self.back.host}, port: 25}}]\n{routes}",
+            routes=f"routes:\n  default: mx\n{routes}",
             extra=f"destinations:\n  default: {{authorities: "
             f"[{self.mail_authority.path}]}}\n"
             + textwrap.indent(textwrap.dedent(destinations), "  ")
@@ -720,25 +757,50 @@ class World:
 
 def send(gateway, domain, mail="", text="Subject: test\r\n\r\nhello\r\n",
          tls=False, sender="a@sender.test"):
-    """Hands a message for user@domain to the gateway."""
+    """Hands a message for user@domain to the gateway; its id."""
     client = gateway.smtp()
     client.reply()
     client.command("EHLO client.test")
     if tls:
         client.starttls()
         client.command("EHLO client.test")
-    code, texts = client.command(f"MAIL FROM:<{sender}>{mail}")
-    assert code == 250, texts
-    code, texts = client.command(f"RCPT TO:<user@{domain}>")
-    assert code == 250, texts
-    assert client.command("DATA")[0] == 354
+    for line, want in ((f"MAIL FROM:<{sender}>{mail}", 250),
+                       (f"RCPT TO:<user@{domain}>", 250), ("DATA", 354)):
+        code, texts = client.command(line)
+        assert code == want, (line, texts)
     client.send(text)
     code, texts = client.command(".")
     assert code == 250, texts
     client.close()
+    return re.search(r"\bB[0-9a-f]{8,}\b", texts[0])[0]
 
 
 def queued(gateway, domain):
     """The queue's view of what waits for this domain."""
     return json.loads(gateway.call("queue", "list", "--json", "--recipient",
                                    f"@{domain}").stdout)
+
+
+def attempt(gateway, domain, seconds=20, **options):
+    """Sends a message, and sees to it that it is tried though the destination
+    may rest from an earlier failure.  What the queue says of it then; None
+    when it has left."""
+    message = send(gateway, domain, **options)
+    asked = []
+
+    def find():
+        found = [m for m in queued(gateway, domain) if m["id"] == message]
+        if not found:
+            return True
+        told = found[0]["recipients"][0]
+        if told["state"] != "waiting":
+            return None
+        if told["attempts"] == 0:
+            if not asked:
+                asked.append(gateway.call("queue", "retry", "--destination",
+                                          domain))
+            return None
+        return {**told, **told["last_attempt"]}
+
+    told = rig.wait_for(find, seconds, f"an attempt to reach {domain}")
+    return None if told is True else told
