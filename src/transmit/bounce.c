@@ -115,7 +115,9 @@ choose_recipients(const struct settlement *s, const struct original *original,
     return count;
 }
 
-/* To the sender, from nobody, never answered (RFC 3461 section 6). */
+/* To the sender, from nobody, never answered (RFC 3461 section 6).  What had to
+ * be kept under TLS on its way here is kept so on its way back (RFC 8689
+ * section 5); the other demands were about the way to the recipient. */
 static bool
 address_notice(struct settlement *s, const struct envelope *about,
                struct envelope *envelope)
@@ -133,6 +135,7 @@ address_notice(struct settlement *s, const struct envelope *about,
     *envelope = (struct envelope){
         .queue_id =
             arena_copy(&s->arena, sv_of(spool_make_id(s->queue->spool, id))),
+        .tls_demands = about->tls_demands & ENVELOPE_REQUIRETLS,
         .recipients = to,
         .recipient_count = 1,
     };

@@ -34,6 +34,8 @@ dsn_wants_whole(const struct envelope *envelope, enum dsn_kind kind,
 {
     if (kind != DSN_FAILURE || envelope->ret == RET_HDRS)
         return false;
+    if (envelope->tls_demands & ENVELOPE_REQUIRETLS)
+        return false; /* RFC 8689 section 5: RET=FULL does not count */
     if (envelope->eight_bit && !(envelope->smtputf8 && envelope->header_utf8))
         return false;
     return content_length <= max_copy;
@@ -262,6 +264,24 @@ is_local_failure(const struct dsn_recipient *r)
     }
 }
 
+/* Where TLS failed the reason is a sentence already (tls_sentence.h): it names
+ * the server, what was presented, and who demanded more than that. */
+static bool
+is_sentence(const struct ledger_attempt *a)
+{
+    return a->host.n > 0 && a->reason.n > a->host.n &&
+           memmem(a->reason.p, a->reason.n, a->host.p, a->host.n) != NULL;
+}
+
+static struct sv
+explain_sentence(struct writer *w, const struct ledger_attempt *a)
+{
+    if (a->ip.n == 0 || sv_eq(a->ip, a->host))
+        return arena_printf(&w->arena, "%.*s.", SV_ARG(a->reason));
+    return arena_printf(&w->arena, "%.*s. Its address was %.*s.",
+                        SV_ARG(a->reason), SV_ARG(a->ip));
+}
+
 /* What went wrong, as a sentence: "mx.example.org [192.0.2.1]: the certificate
  * is not trusted (self-signed certificate)." */
 static struct sv
@@ -273,6 +293,8 @@ explain(struct writer *w, const struct dsn_recipient *r)
     struct sv server = server_name(w, a);
     struct sv why = a->reason.n > 0 ? a->reason : result->text;
 
+    if (is_local_failure(r) && is_sentence(a))
+        return explain_sentence(w, a);
     if (is_local_failure(r))
         return arena_printf(
             arena, "%s%.*s%s%s%s%.*s%s", server.n > 0 ? "Server " : "",
@@ -285,7 +307,9 @@ explain(struct writer *w, const struct dsn_recipient *r)
                             SV_ARG(server), result->code, result->status.class,
                             result->status.subject, result->status.detail,
                             SV_ARG(result->text));
-    return result->text;
+    return result->text.n > 0
+               ? arena_printf(arena, "The reason: %.*s.", SV_ARG(result->text))
+               : result->text;
 }
 
 static const char *
@@ -359,6 +383,10 @@ write_text(struct writer *w)
     }
     for (size_t i = 0; i < dsn->recipient_count; i++)
         write_person(w, &dsn->recipients[i]);
+    if (dsn->envelope->tls_demands & ENVELOPE_REQUIRETLS)
+        say(w, "Your message demands TLS on its whole way (REQUIRETLS). This "
+               "notification does so too, and holds only the header section "
+               "of your message.");
 }
 
 static const char *

@@ -32,7 +32,8 @@ struct dsn {
  * 4.1) and never for a null sender (RFC 5321 section 4.5.5). */
 bool dsn_wanted(const struct envelope *envelope,
                 const struct envelope_recipient *recipient, enum dsn_kind kind);
-/* How much of the original belongs into it: RET=HDRS, size, kind. */
+/* How much of the original belongs into it: RET=HDRS, REQUIRETLS, size, kind.
+ */
 bool dsn_wants_whole(const struct envelope *envelope, enum dsn_kind kind,
                      uint64_t content_length, uint64_t max_copy);
 /* Appends the complete message (header section and parts, CRLF). The sentence

@@ -219,6 +219,7 @@ world_accept(struct world *world, const struct world_message *message)
         .sender = sv_of(message->sender),
         .envid = sv_of(message->envid),
         .ret = message->ret,
+        .tls_demands = message->demands,
         .client_address = SV("192.0.2.1"),
         .client_name = SV("client.example"),
         .session = SV("s1"),

@@ -39,6 +39,7 @@ struct world_message {
     const char *sender;
     const char *recipients; /* separated by blanks */
     unsigned notify;        /* of all */
+    unsigned demands;       /* enum envelope_tls */
     const char *envid, *orcpt;
     enum envelope_ret ret;
     const char *content; /* NULL: a small one */

@@ -47,6 +47,7 @@ static const struct row {
     const char *text, *original;
     bool original_whole;
     size_t count;
+    unsigned demands; /* enum envelope_tls */
 } rows[] = {
     {"failure-smtp",
      DSN_FAILURE,
@@ -58,7 +59,8 @@ static const struct row {
      "no such user here\nsecond line",
      whole,
      true,
-     2},
+     2,
+     0},
     {"failure-tls",
      DSN_FAILURE,
      OUTCOME_EXPIRED,
@@ -69,7 +71,8 @@ static const struct row {
      "self-signed certificate in certificate chain",
      header,
      false,
-     1},
+     1,
+     0},
     {"failure-dns",
      DSN_FAILURE,
      OUTCOME_FAILED,
@@ -80,7 +83,8 @@ static const struct row {
      "no such domain",
      header,
      false,
-     1},
+     1,
+     0},
     {"deleted",
      DSN_FAILURE,
      OUTCOME_DELETED,
@@ -91,7 +95,8 @@ static const struct row {
      "deleted by the administrator",
      header,
      false,
-     1},
+     1,
+     0},
     {"delay",
      DSN_DELAY,
      OUTCOME_DEFERRED,
@@ -102,7 +107,8 @@ static const struct row {
      "connection refused",
      header,
      false,
-     2},
+     2,
+     0},
     {"relayed",
      DSN_SUCCESS,
      OUTCOME_RELAYED,
@@ -113,7 +119,8 @@ static const struct row {
      "queued as 17",
      header,
      false,
-     1},
+     1,
+     0},
     {"hostile-reply",
      DSN_FAILURE,
      OUTCOME_FAILED,
@@ -125,7 +132,38 @@ static const struct row {
      "\x1b[31m\xff\xfe",
      "Subject: x\r\nX-Y: =_B6b4a0d009999.0\r\n\r\n",
      false,
-     1},
+     1,
+     0},
+    {"failure-sts",
+     DSN_FAILURE,
+     OUTCOME_EXPIRED,
+     STAGE_STS_CERTIFICATE,
+     "mx.dst.example presented a certificate for mail.example.org only; the "
+     "MTA-STS policy of dst.example (enforce, id 20260101, fetched 3 h ago) "
+     "demands mx.dst.example",
+     451,
+     {4, 7, 5},
+     "mx.dst.example presented a certificate for mail.example.org only; the "
+     "MTA-STS policy of dst.example (enforce, id 20260101, fetched 3 h ago) "
+     "demands mx.dst.example",
+     header,
+     false,
+     1,
+     0},
+    {"failure-requiretls",
+     DSN_FAILURE,
+     OUTCOME_FAILED,
+     STAGE_SMTP,
+     "the message demands REQUIRETLS and no server of the destination offers "
+     "it",
+     0,
+     {5, 7, 30},
+     "the message demands REQUIRETLS and no server of the destination offers "
+     "it",
+     header,
+     false,
+     1,
+     ENVELOPE_REQUIRETLS},
 };
 
 static void
@@ -196,10 +234,12 @@ static void
 check_golden(void **state)
 {
     const struct row *r = *state;
+    struct envelope envelope = base;
     struct buf text = {0}, golden = {0};
     char path[512];
 
-    make(r, &base, &text);
+    envelope.tls_demands = r->demands;
+    make(r, &envelope, &text);
     check_lines(buf_view(&text));
     snprintf(path, sizeof path, "%s/%s.eml", golden_dir, r->name);
     if (write_golden) {
@@ -255,15 +295,20 @@ static const struct whole_row {
     enum dsn_kind kind;
     uint64_t length;
     bool eight_bit, utf8, whole;
+    unsigned demands;
 } whole_rows[] = {
-    {"small", RET_UNSET, DSN_FAILURE, 100, false, false, true},
-    {"full", RET_FULL, DSN_FAILURE, 10240, false, false, true},
-    {"too large", RET_FULL, DSN_FAILURE, 10241, false, false, false},
-    {"headers", RET_HDRS, DSN_FAILURE, 100, false, false, false},
-    {"delay", RET_FULL, DSN_DELAY, 100, false, false, false},
-    {"success", RET_FULL, DSN_SUCCESS, 100, false, false, false},
-    {"8-bit body", RET_FULL, DSN_FAILURE, 100, true, false, false},
-    {"UTF-8 message", RET_FULL, DSN_FAILURE, 100, true, true, true},
+    {"small", RET_UNSET, DSN_FAILURE, 100, false, false, true, 0},
+    {"full", RET_FULL, DSN_FAILURE, 10240, false, false, true, 0},
+    {"too large", RET_FULL, DSN_FAILURE, 10241, false, false, false, 0},
+    {"headers", RET_HDRS, DSN_FAILURE, 100, false, false, false, 0},
+    {"delay", RET_FULL, DSN_DELAY, 100, false, false, false, 0},
+    {"success", RET_FULL, DSN_SUCCESS, 100, false, false, false, 0},
+    {"8-bit body", RET_FULL, DSN_FAILURE, 100, true, false, false, 0},
+    {"UTF-8 message", RET_FULL, DSN_FAILURE, 100, true, true, true, 0},
+    {"REQUIRETLS", RET_FULL, DSN_FAILURE, 100, false, false, false,
+     ENVELOPE_REQUIRETLS},
+    {"TLS-Required: No", RET_FULL, DSN_FAILURE, 100, false, false, true,
+     ENVELOPE_TLS_OPTIONAL},
 };
 
 static void
@@ -273,7 +318,8 @@ check_whole(void **state)
     const struct envelope envelope = {.ret = r->ret,
                                       .eight_bit = r->eight_bit,
                                       .smtputf8 = r->utf8,
-                                      .header_utf8 = r->utf8};
+                                      .header_utf8 = r->utf8,
+                                      .tls_demands = r->demands};
 
     assert_int_equal(dsn_wants_whole(&envelope, r->kind, r->length, 10240),
                      r->whole);

@@ -101,6 +101,44 @@ check_told(void **state)
     world_fini(&world);
 }
 
+/* RFC 8689 section 5: what was kept under TLS is so on its way back, and the
+ * body stays here. */
+static void
+check_requiretls(void **state UNUSED)
+{
+    struct world world;
+    struct destination *d;
+    struct parcel *parcel;
+    char text[8192];
+    struct err err;
+    ssize_t got;
+
+    world_init(&world, yaml);
+    world_open(&world);
+    world_accept(&world,
+                 &(struct world_message){
+                     .sender = "ann@src.example",
+                     .recipients = "bob@dst.example",
+                     .ret = RET_FULL,
+                     .demands = ENVELOPE_REQUIRETLS | ENVELOPE_TLS_VERIFIED,
+                     .content = "Subject: secret\r\n\r\nthe body\r\n"});
+    d = world_session(&world);
+    assert_true(world_deliver(&world, d, OUTCOME_FAILED));
+    world_session_end(&world, d, true);
+    d = world_session(&world);
+    parcel = queue_take(world.queue, d, 10);
+    assert_non_null(parcel);
+    assert_int_equal(parcel->envelope.tls_demands, ENVELOPE_REQUIRETLS);
+    got = spool_content_read(parcel->content, 0, text, sizeof text, &err);
+    assert_true(got > 0);
+    assert_true(holds((struct sv){text, (size_t)got}, "Subject: secret"));
+    assert_false(holds((struct sv){text, (size_t)got}, "the body"));
+    queue_untake(world.queue, parcel);
+    world_session_end(&world, d, false);
+    world_close(&world);
+    world_fini(&world);
+}
+
 /* One notification tells of all recipients of a try. */
 static void
 check_together(void **state)
@@ -234,6 +272,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(check_together),
+        cmocka_unit_test(check_requiretls),
         cmocka_unit_test(check_expired),
     };
 
