@@ -1,4 +1,5 @@
 """DANE for SMTP (RFC 7672) from signed zones to the last byte."""
+import re
 import textwrap
 import time
 
@@ -178,6 +179,23 @@ DESTINATIONS = textwrap.dedent("""\
     """)
 
 
+def postfix_domain(world, folder):
+    """A mail exchanger that somebody else wrote, with DANE and MTA-STS."""
+    domain = world.domain("postfix", signed=True)
+    issued = world.mail_authority.issue("mx1.postfix.test")
+    world.postfix = rig.Postfix(
+        folder, port=25, main=f"""
+        smtpd_tls_chain_files = {issued.key} {issued.chain}
+        virtual_mailbox_domains = postfix.test
+        """)
+    domain.zone.add("@", "MX", "10 mx1")
+    domain.zone.add("mx1", "A", world.postfix.host)
+    domain.tlsa("mx1", issued.tlsa("2 1 1"))
+    domain.tlsa("mx1", issued.tlsa("3 1 1"))
+    domain.policy("enforce")
+    world.postfix.start()
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     world = worlds.World(tmp_path_factory.mktemp("dane"))
@@ -185,11 +203,14 @@ def world(tmp_path_factory):
         for make in (row_domains, trouble_domains, insecure_domains,
                      alias_domains, sts_domains, setting_domains):
             make(world)
+        postfix_domain(world, tmp_path_factory.mktemp("postfix"))
         world.start()
         world.gw = world.gateway(destinations=DESTINATIONS,
                                  extra=worlds.PATIENT, dns={"timeout": "3s"})
         yield world
     finally:
+        if hasattr(world, "postfix"):
+            world.postfix.stop()
         world.stop()
 
 
@@ -239,6 +260,16 @@ def test_forged_address(world):
     attacker = world.domains["absent"].host.host
     with world.names.door.fault("mx1.a-forged.test", "A", attacker):
         assert_taken(world, domain.hosts[1], domain)
+
+
+def test_postfix(world):
+    assert attempt(world.gw, "postfix.test") is None
+    rig.wait_for(world.postfix.messages, 20, "mail in the box")
+    assert re.search(r"Anonymous TLS connection established from \S+: TLSv1.3",
+                     world.postfix.log())
+    event = [e for e in world.gw.events("delivery.tls")
+             if e["host"] == "mx1.postfix.test"][-1]
+    assert event["floor"] == "verified" and event["verify"] == "ok"
 
 
 @pytest.mark.parametrize("label", ["all-bogus", "all-expired"])

@@ -88,7 +88,7 @@ def name_domains(world):
         names=["mx2.neighbour.test"])
     one("domain-name", STAGES["wrong-name"], names=["domain-name.test"])
     one("several-names", True, names=["a.test", "mx1.several-names.test"])
-    one("bücher", True)
+    one("bücher", True, extensions=["SMTPUTF8", "8BITMIME"])
     apex = world.domain("apex")
     apex.server("apex.test", label="@")
     apex.policy("enforce", ["*.{}"])
@@ -222,6 +222,18 @@ def test_names(world, label):
         assert_taken(world, domain.host, domain, True)
     else:
         assert_waits(world, domain, taken)
+
+
+def test_internationalized_address(world):
+    """The policy is looked up and compared by A-labels."""
+    domain = world.domains["bücher"]
+    domain.host.forget()
+    assert attempt(world.gw, "bücher.test", mail=" SMTPUTF8") is None
+    got = domain.host.transactions[-1]
+    assert got.tls and "<user@bücher.test>" in got.rcpts[0]
+    event = [e for e in world.gw.events("delivery.tls")
+             if e["host"] == domain.host.name][-1]
+    assert event["floor"] == "verified" and event["verify"] == "ok"
 
 
 def test_alias_of_a_mail_host(world):
