@@ -25,6 +25,21 @@ enum attempt_tag {
     TAG_MESSAGE_FINAL,
     TAG_RESULT,      /* RESULT_BYTES; begins a result */
     TAG_RESULT_TEXT, /* of the result before */
+    TAG_AUTHORITY,
+    TAG_FLOOR,
+    TAG_REASONS,
+    TAG_DANE,
+    TAG_STS,
+    TAG_NOTED,
+    TAG_GROUP,
+    TAG_SERVER_NAME,
+    TAG_SUBJECT,
+    TAG_ISSUER,
+    TAG_SERIAL,
+    TAG_SHA256,
+    TAG_SPKI_SHA256,
+    TAG_NAMES,
+    TAG_NOT_AFTER,
 };
 enum action_tag { TAG_ACTION_ID = 1, TAG_ACTION_KIND, TAG_ACTION_BY };
 
@@ -87,6 +102,20 @@ static const struct field texts[] = {
     FIELD(TAG_TLS_VERSION, tls_version),
     FIELD(TAG_TLS_CIPHER, tls_cipher),
     FIELD(TAG_TLS_VERIFY, tls_verify),
+    FIELD(TAG_AUTHORITY, tls.authority),
+    FIELD(TAG_FLOOR, tls.floor),
+    FIELD(TAG_REASONS, tls.reasons),
+    FIELD(TAG_DANE, tls.dane),
+    FIELD(TAG_STS, tls.sts),
+    FIELD(TAG_NOTED, tls.noted),
+    FIELD(TAG_GROUP, tls.group),
+    FIELD(TAG_SERVER_NAME, tls.server_name),
+    FIELD(TAG_SUBJECT, tls.subject),
+    FIELD(TAG_ISSUER, tls.issuer),
+    FIELD(TAG_SERIAL, tls.serial),
+    FIELD(TAG_SHA256, tls.sha256),
+    FIELD(TAG_SPKI_SHA256, tls.spki_sha256),
+    FIELD(TAG_NAMES, tls.names),
 };
 
 static const struct field numbers[] = {
@@ -99,7 +128,31 @@ static const struct field numbers[] = {
     FIELD(TAG_TLS_BITS, tls_bits),
     FIELD(TAG_TLS_RESUMED, tls_resumed),
     FIELD(TAG_MESSAGE_FINAL, message_final),
+    FIELD(TAG_NOT_AFTER, tls.not_after),
 };
+
+void
+ledger_tls_copy(struct arena *arena, const struct ledger_tls *from,
+                struct ledger_tls *to)
+{
+    *to = (struct ledger_tls){
+        .authority = arena_copy(arena, from->authority),
+        .floor = arena_copy(arena, from->floor),
+        .reasons = arena_copy(arena, from->reasons),
+        .dane = arena_copy(arena, from->dane),
+        .sts = arena_copy(arena, from->sts),
+        .noted = arena_copy(arena, from->noted),
+        .group = arena_copy(arena, from->group),
+        .server_name = arena_copy(arena, from->server_name),
+        .subject = arena_copy(arena, from->subject),
+        .issuer = arena_copy(arena, from->issuer),
+        .serial = arena_copy(arena, from->serial),
+        .sha256 = arena_copy(arena, from->sha256),
+        .spki_sha256 = arena_copy(arena, from->spki_sha256),
+        .names = arena_copy(arena, from->names),
+        .not_after = from->not_after,
+    };
+}
 
 static const struct field *
 find_field(const struct field *fields, size_t count, unsigned tag)

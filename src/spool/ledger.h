@@ -31,6 +31,22 @@ struct ledger_result {
     struct sv text;            /* reply text or reason, one line */
 };
 
+/* What was decided about TLS and what the server showed.  Texts are "" where
+ * nothing is known, and short: they go with every attempt. */
+struct ledger_tls {
+    struct sv authority; /* who decided: "dane", "mta-sts", "destination" … */
+    struct sv floor;     /* "verified" */
+    struct sv reasons;   /* names of enum tls_why, with blanks between */
+    struct sv dane;      /* state of the TLSA records; empty: not asked for */
+    struct sv sts;       /* "enforce 20260101"; empty: not asked for */
+    struct sv noted;     /* what a policy being tested would have failed for */
+    struct sv group, server_name; /* of the key exchange; SNI */
+    /* Of the server's certificate. */
+    struct sv subject, issuer, serial, sha256, spki_sha256;
+    struct sv names;   /* the first alternative names, commas between */
+    int64_t not_after; /* seconds since 1970 */
+};
+
 struct ledger_attempt {
     spool_message_id id;
     struct sv queue_id;
@@ -47,10 +63,15 @@ struct ledger_attempt {
     uint16_t tls_bits;
     bool tls_resumed;
     struct sv tls_verify; /* none, ok, failed */
-    bool message_final;   /* no recipient is left */
+    struct ledger_tls tls;
+    bool message_final; /* no recipient is left */
     struct ledger_result *results;
     size_t result_count;
 };
+
+/* Copies every text into the arena. */
+void ledger_tls_copy(struct arena *arena, const struct ledger_tls *from,
+                     struct ledger_tls *to);
 
 enum ledger_action_kind {
     ACTION_HOLD,

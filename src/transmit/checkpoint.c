@@ -1,7 +1,7 @@
 /* The snapshot of the queue as bytes.  Little-endian:
  *
- *   "WXGQ0001"
- *   u32 domains,  each {u16 length, name}
+ *   "WXGQ0002"
+ *   u32 domains,  each {u16 length, name, u32 demands (enum envelope_tls)}
  *   u32 reasons,  each {u16 length, bytes of queue_reason.c}
  *   u32 messages, each
  *     {u64 id, u64 place, i64 arrived_us, u64 bytes, u8 flags,
@@ -10,6 +10,8 @@
  *         u32 tried_s, i64 next_ms (wall clock; 0: now), u16 attempts,
  *         u8 flags}}
  *
+ * "WXGQ0001" is read too: there domains have no demands.
+ *
  * Recipients that are CLOSING are left out: their final record is appended.
  * Should that record never become durable, the snapshot itself has made the
  * outcome durable.  Those in the hands of a session count as ready.  Integrity
@@ -17,7 +19,8 @@
  * no bytes whatever can do harm. */
 #include "transmit/queue_internal.h"
 
-static const char magic[8] = {'W', 'X', 'G', 'Q', '0', '0', '0', '1'};
+static const char magic[8] = {'W', 'X', 'G', 'Q', '0', '0', '0', '2'};
+static const char magic_1[8] = {'W', 'X', 'G', 'Q', '0', '0', '0', '1'};
 enum { KEPT_FLAGS = MESSAGE_HELD | MESSAGE_NULL_SENDER };
 
 /* --- Writing -------------------------------------------------------------- */
@@ -60,6 +63,7 @@ encode_domains(struct encoder *e)
             continue;
         e->domains[i] = count++;
         add_text(e->out, sv_of(domain_at(queue, i)->name));
+        add_int(e->out, domain_at(queue, i)->demands, 4);
     }
 }
 
@@ -169,8 +173,11 @@ checkpoint_encode(struct queue *queue, int64_t wall_us, struct buf *out)
 struct decoder {
     struct queue *queue;
     struct sv in;
-    bool bad;
-    struct sv *domains;
+    bool bad, has_demands;
+    struct {
+        struct sv name;
+        unsigned demands;
+    } * domains;
     uint32_t domain_count;
     uint32_t *reasons; /* referenced once each */
     uint32_t reason_count;
@@ -222,11 +229,15 @@ take_count(struct decoder *d, size_t least)
 static void
 decode_domains(struct decoder *d)
 {
-    uint32_t count = take_count(d, 2);
+    uint32_t count = take_count(d, d->has_demands ? 6 : 2);
 
     d->domains = mem_alloc_array((size_t)count + 1, sizeof *d->domains);
-    for (uint32_t i = 0; i < count && !d->bad; i++)
-        d->domains[i] = take_text(d);
+    for (uint32_t i = 0; i < count && !d->bad; i++) {
+        d->domains[i].name = take_text(d);
+        d->domains[i].demands = d->has_demands ? (unsigned)take_int(d, 4) : 0;
+        if (!queue_demands_known(d->domains[i].demands))
+            d->bad = true; /* dropping a demand would be worse */
+    }
     d->domain_count = count;
 }
 
@@ -270,7 +281,8 @@ decode_rcpt(struct decoder *d, uint32_t message)
         d->bad = true;
         return;
     }
-    number = rcpt_add(d->queue, message, index, d->domains[domain], flags);
+    number = rcpt_add(d->queue, message, index, d->domains[domain].name,
+                      d->domains[domain].demands, flags);
     rcpt = queue_rcpt(d->queue, number);
     rcpt->flags = flags & (15 | RCPT_WARNED);
     rcpt->attempts = attempts;
@@ -339,7 +351,11 @@ checkpoint_decode(struct queue *queue, struct sv bytes, int64_t wall_us,
         .now = clock_mono_ms(),
     };
 
-    if (!sv_eq(take(&d, sizeof magic), (struct sv){magic, sizeof magic}))
+    struct sv found;
+
+    found = take(&d, sizeof magic);
+    d.has_demands = sv_eq(found, (struct sv){magic, sizeof magic});
+    if (!d.has_demands && !sv_eq(found, (struct sv){magic_1, sizeof magic_1}))
         d.bad = true;
     if (!d.bad)
         decode_domains(&d);

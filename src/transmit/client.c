@@ -23,8 +23,10 @@ static void
 destroy(struct client *client)
 {
     buf_fini(&client->out);
+    arena_fini(&client->arena);
     mem_free(client->fetched);
     tls_context_unref(client->plan.context);
+    dane_evidence_unref(client->plan.dane);
     mem_free(client);
 }
 
@@ -49,12 +51,15 @@ client_make(struct loop *loop, const struct client_plan *plan,
 {
     struct client *client = mem_alloc(sizeof *client);
 
+    arena_init(&client->arena, 1024);
     client->loop = loop;
     client->calls = *calls;
     client->owner = owner;
     client->plan = *plan;
     if (plan->context != NULL)
         client->plan.context = tls_context_ref(plan->context);
+    if (plan->dane != NULL)
+        client->plan.dane = dane_evidence_ref(plan->dane);
     snprintf(client->host, sizeof client->host, "%s", plan->host);
     snprintf(client->helo, sizeof client->helo, "%s", plan->helo);
     snprintf(client->delivery, sizeof client->delivery, "%s", plan->delivery);
@@ -191,6 +196,9 @@ deserves_quit(enum tls_stage stage)
     case STAGE_CHAIN:
     case STAGE_NAME:
     case STAGE_EXPIRED:
+    case STAGE_VERSION:
+    case STAGE_DANE:
+    case STAGE_STS_CERTIFICATE:
         return true;
     default:
         return false;
@@ -264,6 +272,8 @@ client_lose_with(struct client *client, const struct client_loss *loss)
     if (client->lost || client->loss_waits || client->doomed)
         return;
     client->loss = *loss;
+    if (loss->tls && loss->result == TLS_RESULT_OK)
+        client->loss.result = client_result_of(loss->failure.stage);
     client->loss.clear_next = allows_clear_next(client, loss);
     if (client->tx.parcel != NULL)
         client_write_facts(client, client->tx.parcel, loss->failure.stage,
@@ -416,6 +426,7 @@ read_replies(struct client *client)
 static void
 on_connected(struct client *client)
 {
+    net_address_ip_text(conn_local(client->conn), client->local_ip);
     log_event(&client->log, LOG_INFO, "delivery.connect",
               LOG_STR("result", "ok"),
               LOG_U64("port", net_address_port(&client->plan.address)));
@@ -662,6 +673,54 @@ enum tls_verify
 client_verify(const struct client *client)
 {
     return client->verify;
+}
+
+const struct tls_failure *
+client_clear(const struct client *client)
+{
+    return &client->clear;
+}
+
+const struct tls_failure *
+client_noted(const struct client *client)
+{
+    return &client->noted;
+}
+
+enum ledger_tls_result
+client_noted_result(const struct client *client)
+{
+    return client->noted_result;
+}
+
+const struct tls_decision *
+client_decision(const struct client *client)
+{
+    return &client->plan.decision;
+}
+
+const char *
+client_server_helo(const struct client *client)
+{
+    return client->server_helo;
+}
+
+const char *
+client_local_ip(const struct client *client)
+{
+    return client->local_ip;
+}
+
+const char *
+client_tls_version(const struct client *client)
+{
+    return client->tls_version != NULL ? client->tls_version : "";
+}
+
+const char *
+client_tls_cipher(const struct client *client)
+{
+    return client->tls_cipher != NULL ? client->tls_cipher : "";
 }
 
 size_t

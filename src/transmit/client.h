@@ -28,6 +28,9 @@ struct client_loss {
                       * the next connection */
     bool idle;       /* nothing came within client_keep(): still open */
     bool reused;     /* it had carried messages, or was kept, before */
+    /* What reports call it (RFC 8460 section 4.3); OK where TLS did not fail.
+     */
+    enum ledger_tls_result result;
     struct parcel *unsent; /* was given to client_send(), but the server had
                             * not answered a word about it; NULL: none */
 };
@@ -63,6 +66,8 @@ struct client_plan {
     const char *delivery;       /* id of this connection in the log */
     const char *destination;    /* key, for the log */
     struct tls_decision decision;
+    struct dane_evidence *dane;     /* that decision.dane points into, or NULL;
+                                     * referenced */
     struct tls_context *context;    /* NULL: TLS is not tried */
     struct tls_session_key session; /* for resumption */
     bool clear; /* TLS failed here lately and the fallback allows this */
@@ -81,9 +86,10 @@ bool client_free(struct client *client);
 /* What keeps a message from going to this server. */
 enum client_lack {
     CLIENT_LACKS_NOTHING,
-    CLIENT_LACKS_8BITMIME, /* RFC 6152 */
-    CLIENT_LACKS_SMTPUTF8, /* RFC 6531 */
-    CLIENT_LACKS_SIZE,     /* RFC 1870: larger than the server takes */
+    CLIENT_LACKS_8BITMIME,   /* RFC 6152 */
+    CLIENT_LACKS_SMTPUTF8,   /* RFC 6531 */
+    CLIENT_LACKS_SIZE,       /* RFC 1870: larger than the server takes */
+    CLIENT_LACKS_REQUIRETLS, /* RFC 8689 */
 };
 enum client_lack client_lacks(const struct client *client,
                               const struct parcel *parcel);
@@ -114,6 +120,25 @@ const char *client_state_name(const struct client *client);
 /* TLS that failed and was done without: stage NONE where it did not fail, or
  * was not offered. */
 const struct tls_failure *client_tls_failure(const struct client *client);
+/* Why this connection is in clear text. */
+const struct tls_failure *client_clear(const struct client *client);
+/* What reports call a failure before certificates were looked at, or of them.
+ */
+enum ledger_tls_result client_result_of(enum tls_stage stage);
+/* What an MTA-STS policy that is being tested would have failed for; stage
+ * NONE: nothing.  And as reports call it. */
+const struct tls_failure *client_noted(const struct client *client);
+enum ledger_tls_result client_noted_result(const struct client *client);
+const struct tls_decision *client_decision(const struct client *client);
+/* The name by which the server introduced itself, our end of the connection,
+ * and what was negotiated: also when the connection is over.  "" unknown. */
+const char *client_server_helo(const struct client *client);
+const char *client_local_ip(const struct client *client);
+const char *client_tls_version(const struct client *client);
+const char *client_tls_cipher(const struct client *client);
+/* What an attempt records, texts in the arena; also from inside on_lost. */
+void client_facts(const struct client *client, struct arena *arena,
+                  struct ledger_tls *tls);
 /* NULL in clear text. */
 const struct tls_facts *client_tls(const struct client *client);
 enum tls_verify client_verify(const struct client *client); /* chain and name */

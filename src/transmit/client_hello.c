@@ -14,7 +14,21 @@ static const struct extension {
     {"SMTPUTF8", EXT_SMTPUTF8},
     {"DSN", EXT_DSN},
     {"STARTTLS", EXT_STARTTLS},
+    {"REQUIRETLS", EXT_REQUIRETLS},
 };
+
+/* The server's name for itself, for reports; printable only. */
+static void
+keep_helo(struct client *client, struct sv name)
+{
+    size_t n = 0;
+
+    while (n < name.n && n + 1 < sizeof client->server_helo) {
+        client->server_helo[n] = char_is_print(name.p[n]) ? name.p[n] : '?';
+        n++;
+    }
+    client->server_helo[n] = '\0';
+}
 
 void
 client_on_ehlo_line(void *arg, unsigned index, struct sv text)
@@ -26,8 +40,10 @@ client_on_ehlo_line(void *arg, unsigned index, struct sv text)
 
     if (client->plan.watch != NULL && client->plan.watch->on_ehlo != NULL)
         client->plan.watch->on_ehlo(client->owner, index, text);
-    if (index == 0) /* the server's name */
+    if (index == 0) {
+        keep_helo(client, keyword);
         return;
+    }
     for (size_t i = 0; i < COUNT_OF(extensions); i++) {
         if (!sv_is_nocase(keyword, extensions[i].keyword))
             continue;
@@ -63,6 +79,14 @@ client_in_tls_phase(const struct client *client)
            (client->state == CLIENT_EHLO && conn_is_tls(client->conn));
 }
 
+static void
+settle_clear(struct client *client, enum tls_stage stage, const char *why)
+{
+    tls_failure_set(&client->clear, stage, "%s", why);
+    client_note_clear(client, stage, why);
+    client_keep_facts(client);
+}
+
 /* TLS cannot be had on this connection, and nothing of it has begun. */
 static void
 go_without_tls(struct client *client, enum tls_stage stage, const char *why)
@@ -77,6 +101,7 @@ go_without_tls(struct client *client, enum tls_stage stage, const char *why)
               LOG_STR("result", allowed ? "clear" : "failed"),
               LOG_STR("stage", tls_stage_name(stage)), LOG_STR("reason", why),
               LOG_STR("floor", tls_floor_name(decision->floor)));
+    settle_clear(client, stage, why);
     if (allowed) {
         if (stage != STAGE_NOT_OFFERED)
             tls_failure_set(&client->tls_failure, stage, "%s", why);
@@ -113,6 +138,8 @@ greeted(struct client *client)
         log_event(&client->log, LOG_INFO, "delivery.tls",
                   LOG_STR("result", "clear"),
                   LOG_STR("reason", "TLS failed with this server lately"));
+        settle_clear(client, STAGE_HANDSHAKE,
+                     "TLS failed with this server lately");
         ready(client);
     } else if (!(client->extensions & EXT_STARTTLS)) {
         go_without_tls(client, STAGE_NOT_OFFERED,
@@ -155,13 +182,30 @@ on_ehlo(struct client *client)
         client_lose_by_reply(client, STAGE_EHLO);
 }
 
+static void
+start_tls(struct client *client)
+{
+    const struct client_plan *plan = &client->plan;
+    const struct tls_decision *decision = &plan->decision;
+    struct tls_dane dane = {.base = decision->names[0]};
+
+    if (decision->method == METHOD_DANE) {
+        dane.tlsa = decision->dane->tlsa;
+        dane.tlsa_count = decision->dane->tlsa_count;
+        if (decision->names[1][0] != '\0')
+            dane.names[dane.name_count++] = decision->names[1];
+    }
+    client_enter(client, CLIENT_HANDSHAKE);
+    conn_start_tls_client_dane(client->conn, plan->context,
+                               sv_of(decision->server_name), &plan->session,
+                               decision->method == METHOD_DANE ? &dane : NULL);
+}
+
 /* Bytes behind the 220 came in clear text and would be taken for replies of
  * the protected session (RFC 3207 section 6); whoever sent them wants that. */
 static void
 on_starttls(struct client *client)
 {
-    const struct client_plan *plan = &client->plan;
-
     if (client->reply.code == 421) {
         client_lose_by_reply(client, STAGE_REFUSED);
     } else if (client->reply.code / 100 >= 4) {
@@ -173,56 +217,8 @@ on_starttls(struct client *client)
         client_lose(client, STAGE_INJECTED,
                     "clear-text bytes followed the reply to STARTTLS");
     } else {
-        client_enter(client, CLIENT_HANDSHAKE);
-        conn_start_tls_client(client->conn, plan->context,
-                              sv_of(plan->decision.server_name),
-                              &plan->session);
+        start_tls(client);
     }
-}
-
-static bool
-name_matches(const struct client *client)
-{
-    const struct tls_decision *decision = &client->plan.decision;
-
-    for (size_t i = 0; i < COUNT_OF(decision->names); i++)
-        if (decision->names[i][0] != '\0' &&
-            conn_tls_matches_name(client->conn, sv_of(decision->names[i])))
-            return true;
-    return false;
-}
-
-static enum tls_stage
-chain_stage(enum tls_verdict verdict)
-{
-    return verdict == VERDICT_EXPIRED || verdict == VERDICT_NOT_YET_VALID
-               ? STAGE_EXPIRED
-               : STAGE_CHAIN;
-}
-
-/* Chain and name together; fills failure where it does not hold. */
-static enum tls_verify
-verify(const struct client *client, struct tls_failure *failure)
-{
-    const struct tls_facts *facts = conn_tls(client->conn);
-
-    tls_failure_set(failure, STAGE_NONE, "%s", "");
-    if (!facts->has_peer_certificate) {
-        tls_failure_set(failure, STAGE_CHAIN, "the server sent no certificate");
-        return TLS_VERIFY_NONE;
-    }
-    if (facts->verify != TLS_VERIFY_OK) {
-        tls_failure_set(failure, chain_stage(facts->verdict), "%s",
-                        facts->verify_reason);
-        return TLS_VERIFY_FAILED;
-    }
-    if (!name_matches(client)) {
-        tls_failure_set(failure, STAGE_NAME,
-                        "the certificate (%s) does not name %s",
-                        facts->peer_subject, client->host);
-        return TLS_VERIFY_FAILED;
-    }
-    return TLS_VERIFY_OK;
 }
 
 enum { NAMES_LOGGED = 8, NAMES_TEXT = 512 };
@@ -283,18 +279,44 @@ log_tls(const struct client *client, const struct tls_failure *failure,
         LOG_IF(peer != NULL, LOG_STR("names", names)));
 }
 
+/* The profile may allow older versions than the decision does. */
+static bool
+is_too_old(const struct client *client, struct tls_failure *failure,
+           enum ledger_tls_result *result)
+{
+    const char *version = conn_tls(client->conn)->version;
+
+    if (!client->plan.decision.tls12 || strcmp(version, "TLSv1.2") == 0 ||
+        strcmp(version, "TLSv1.3") == 0)
+        return false;
+    tls_failure_set(failure, STAGE_VERSION,
+                    "the server speaks %s only; %s needs TLS 1.2 or later",
+                    version, client->plan.decision.reason);
+    *result = TLS_RESULT_VALIDATION;
+    return true;
+}
+
 void
 client_on_tls_ready(struct client *client)
 {
+    const struct tls_facts *facts;
     struct tls_failure failure;
+    enum ledger_tls_result result;
     struct client_loss loss;
     bool accepted;
 
     if (client->plan.watch != NULL && client->plan.watch->on_tls != NULL)
         client->plan.watch->on_tls(client->owner);
-    client->verify = verify(client, &failure);
+    facts = conn_tls(client->conn);
+    client->tls_version = facts->version;
+    client->tls_cipher = facts->cipher;
+    client->verify = client_verify_peer(client, &failure, &result);
+    client_note_testing(client);
+    client_keep_facts(client);
     accepted = client->plan.decision.authentication != AUTH_REQUIRED ||
                client->verify == TLS_VERIFY_OK;
+    if (is_too_old(client, &failure, &result))
+        accepted = false;
     log_tls(client, &failure, accepted);
     if (accepted) {
         say_ehlo(client);
@@ -302,6 +324,7 @@ client_on_tls_ready(struct client *client)
     }
     loss = client_loss_of(client, failure.stage, failure.reason);
     loss.tls = true;
+    loss.result = result;
     client_lose_with(client, &loss);
 }
 

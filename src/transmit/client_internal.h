@@ -27,6 +27,7 @@ enum client_extension { /* bits: what EHLO offered */
                         EXT_SMTPUTF8 = 16,
                         EXT_DSN = 32,
                         EXT_STARTTLS = 64,
+                        EXT_REQUIRETLS = 128,
 };
 
 /* state, name in logs, its time limit, whether a reply is awaited */
@@ -84,6 +85,13 @@ struct client {
     uint64_t size_limit; /* SIZE of the server; 0: not said */
     enum tls_verify verify;
     struct tls_failure tls_failure; /* see client_tls_failure() */
+    struct tls_failure clear;       /* see client_clear() */
+    struct tls_failure noted;       /* see client_noted() */
+    enum ledger_tls_result noted_result;
+    char server_helo[256], local_ip[NET_ADDRESS_TEXT];
+    struct arena arena;      /* of facts */
+    struct ledger_tls facts; /* once TLS is settled, or done without */
+    const char *tls_version, *tls_cipher; /* the library's; NULL before TLS */
     /* ms on the loop's clock.  No message begins after deadline; one that began
      * before, or the preparation, may take until limit. */
     uint64_t started, deadline, limit;
@@ -129,6 +137,19 @@ bool client_is_old(const struct client *client);
 struct client_loss client_loss_of(const struct client *client,
                                   enum tls_stage stage, const char *reason);
 
+/* client_verify.c: what the server proved, against what the decision wants. */
+
+/* Fills failure where it does not hold, and *result with what reports call
+ * that.  The decision's floor decides whether it matters. */
+enum tls_verify client_verify_peer(const struct client *client,
+                                   struct tls_failure *failure,
+                                   enum ledger_tls_result *result);
+/* Notes what a policy that is being tested would have failed for. */
+void client_note_testing(struct client *client);
+/* The same where there is no TLS at all. */
+void client_note_clear(struct client *client, enum tls_stage stage,
+                       const char *why);
+
 /* client_hello.c: replies while the connection is prepared. */
 void client_on_hello_reply(struct client *client);
 void client_on_ehlo_line(void *arg, unsigned index, struct sv text);
@@ -155,6 +176,8 @@ void client_decide(struct parcel_recipient *recipient,
 /* All that were not decided before. */
 void client_decide_rest(struct client_transaction *tx,
                         const struct client_verdict *verdict);
+/* What client_facts() tells is known now. */
+void client_keep_facts(struct client *client);
 /* Writes down how it went: host, TLS, times; stage and reason as given. */
 void client_write_facts(struct client *client, struct parcel *parcel,
                         enum tls_stage stage, struct sv reason);

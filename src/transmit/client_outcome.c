@@ -71,12 +71,73 @@ client_decide_rest(struct client_transaction *tx,
             client_decide(tx->recipients[i], verdict);
 }
 
+enum { NAMES_WRITTEN = 4 };
+
+static struct sv
+first_names(const struct tls_certificate_facts *peer, struct arena *arena)
+{
+    struct buf text = {0};
+    struct sv copy;
+
+    for (size_t i = 0; i < peer->name_count && i < NAMES_WRITTEN; i++) {
+        if (i > 0)
+            buf_add_char(&text, ',');
+        buf_add_str(&text, peer->names[i]);
+    }
+    if (peer->name_count > NAMES_WRITTEN)
+        buf_add_str(&text, ",...");
+    copy = arena_copy(arena, buf_view(&text));
+    buf_fini(&text);
+    return copy;
+}
+
+static void
+write_peer(const struct tls_certificate_facts *peer, struct arena *arena,
+           struct ledger_tls *tls)
+{
+    tls->subject = arena_copy(arena, sv_of(peer->subject));
+    tls->issuer = arena_copy(arena, sv_of(peer->issuer));
+    tls->serial = arena_copy(arena, sv_of(peer->serial));
+    tls->sha256 = arena_copy(arena, sv_of(peer->sha256));
+    tls->spki_sha256 = arena_copy(arena, sv_of(peer->spki_sha256));
+    tls->names = first_names(peer, arena);
+    tls->not_after = peer->not_after;
+}
+
+void
+client_keep_facts(struct client *client)
+{
+    const struct tls_facts *facts = client_tls(client);
+    struct ledger_tls *tls = &client->facts;
+
+    decide_facts(&client->plan.decision, &client->arena, tls);
+    if (client->noted.stage != STAGE_NONE)
+        tls->noted = arena_copy(&client->arena, sv_of(client->noted.reason));
+    if (facts == NULL)
+        return;
+    tls->group = arena_copy(&client->arena, sv_of(facts->group));
+    tls->server_name = arena_copy(&client->arena, sv_of(facts->server_name));
+    if (facts->peer != NULL)
+        write_peer(facts->peer, &client->arena, tls);
+}
+
+void
+client_facts(const struct client *client, struct arena *arena,
+             struct ledger_tls *tls)
+{
+    if (client->facts.authority.n > 0)
+        ledger_tls_copy(arena, &client->facts, tls);
+    else
+        decide_facts(&client->plan.decision, arena, tls);
+}
+
 static void
 write_tls(struct client *client, struct parcel *parcel)
 {
     const struct tls_facts *tls = client_tls(client);
     struct ledger_attempt *facts = &parcel->facts;
 
+    client_facts(client, &parcel->arena, &facts->tls);
     facts->tls_verify = sv_of(tls_verify_name(client->verify));
     if (tls == NULL)
         return;
@@ -133,6 +194,9 @@ client_lacks(const struct client *client, const struct parcel *parcel)
 {
     unsigned has = client->extensions;
 
+    if ((parcel->envelope.tls_demands & ENVELOPE_REQUIRETLS) &&
+        !((has & EXT_REQUIRETLS) && client->plan.decision.requiretls))
+        return CLIENT_LACKS_REQUIRETLS;
     if (!(has & EXT_SMTPUTF8) && needs_smtputf8(parcel))
         return CLIENT_LACKS_SMTPUTF8;
     if (!(has & EXT_8BITMIME) && parcel->envelope.eight_bit)
@@ -165,6 +229,11 @@ client_refuse(struct parcel *parcel, enum client_lack lack)
                                {5, 3, 4},
                                "the message is larger than the servers of the "
                                "destination accept"},
+        [CLIENT_LACKS_REQUIRETLS] =
+            {550,
+             {5, 7, 30}, /* RFC 8689 section 4.2.1 */
+             "the message demands REQUIRETLS and no server of the destination "
+             "offers it"},
     };
     struct client_verdict verdict = {
         .outcome = OUTCOME_FAILED,

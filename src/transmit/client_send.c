@@ -98,6 +98,10 @@ write_mail(struct client *client)
         buf_add(out, SV(" BODY=8BITMIME"));
     if ((client->extensions & EXT_SMTPUTF8) && says_smtputf8(&client->tx))
         buf_add(out, SV(" SMTPUTF8"));
+    /* RFC 8689 section 2, item 6. */
+    if ((client->extensions & EXT_REQUIRETLS) &&
+        (envelope->tls_demands & ENVELOPE_REQUIRETLS))
+        buf_add(out, SV(" REQUIRETLS"));
     if (client->extensions & EXT_DSN)
         add_mail_dsn(out, envelope);
     end_line(client);

@@ -86,6 +86,23 @@ is_optional(unsigned demands)
 }
 
 static void
+keep_evidence(struct deciding *d)
+{
+    const struct sts_evidence *sts = d->evidence->sts;
+    struct tls_decision *decision = d->decision;
+
+    if (d->evidence->dane != NULL)
+        decision->dane_state = d->evidence->dane->state;
+    if (sts == NULL)
+        return;
+    decision->sts_state = sts->state;
+    if (sts->state != STS_POLICY)
+        return;
+    decision->sts_mode = sts->policy->mode;
+    memcpy(decision->sts_id, sts->id, sizeof decision->sts_id);
+}
+
+static void
 follow_control(struct deciding *d)
 {
     const struct destination_settings *control = d->evidence->control;
@@ -101,7 +118,10 @@ follow_control(struct deciding *d)
                                                        : FALLBACK_NEVER,
         .control = control,
         .policy = LEDGER_POLICY_NONE,
+        .dane_state = DANE_OFF,
+        .sts_state = STS_OFF,
     };
+    keep_evidence(d);
     settle_by(d, by_default ? AUTHORITY_DEFAULT : AUTHORITY_CONTROL, rule->why);
 }
 

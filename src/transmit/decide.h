@@ -181,6 +181,11 @@ struct tls_decision {
      * keeps a reference. */
     const struct dane_evidence *dane;
     const char *reason; /* static: the sentence of what decided */
+    /* What was known; OFF where nobody asked. */
+    enum dane_state dane_state;
+    enum sts_state sts_state;
+    enum sts_mode sts_mode; /* with STS_POLICY */
+    char sts_id[STS_ID_MAX + 1];
     enum tls_why whys[TLS_WHYS_MAX];
     size_t why_count;
     enum ledger_policy policy;  /* under which it is reported */
@@ -194,6 +199,11 @@ void decide(const struct tls_evidence *evidence, struct tls_decision *decision);
  * mx_state, control and demands alone. */
 bool decide_wants_sts(const struct tls_evidence *evidence);
 bool decide_wants_dane(const struct tls_evidence *evidence);
+
+/* What an attempt records of a decision; *tls is overwritten, its texts are
+ * static or in the arena. */
+void decide_facts(const struct tls_decision *decision, struct arena *arena,
+                  struct ledger_tls *tls);
 
 const char *tls_floor_name(enum tls_floor floor);             /* "verified" */
 const char *tls_authentication_name(enum tls_authentication); /* "required" */

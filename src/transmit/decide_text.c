@@ -1,3 +1,5 @@
+#include "base/arena.h"
+#include "base/buf.h"
 #include "transmit/decide.h"
 #include "transmit/tls_sentence.h"
 
@@ -122,4 +124,50 @@ tls_why_print(const struct tls_evidence *evidence, enum tls_why why, char *out,
         snprintf(out, size, "%s", tls_why_sentence(why));
         break;
     }
+}
+
+/* --- For the ledger ------------------------------------------------------- */
+
+static struct sv
+list_whys(const struct tls_decision *decision, struct arena *arena)
+{
+    struct buf names = {0};
+    struct sv copy;
+
+    for (size_t i = 0; i < decision->why_count; i++) {
+        if (i > 0)
+            buf_add_char(&names, ' ');
+        buf_add_str(&names, tls_why_name(decision->whys[i]));
+    }
+    copy = arena_copy(arena, buf_view(&names));
+    buf_fini(&names);
+    return copy;
+}
+
+static struct sv
+sts_status(const struct tls_decision *decision, struct arena *arena)
+{
+    char text[64];
+
+    if (decision->sts_state == STS_OFF)
+        return (struct sv){0};
+    if (decision->sts_state != STS_POLICY)
+        return sv_of(sts_state_name(decision->sts_state));
+    snprintf(text, sizeof text, "%s %s", sts_mode_name(decision->sts_mode),
+             decision->sts_id);
+    return arena_copy(arena, sv_of(text));
+}
+
+void
+decide_facts(const struct tls_decision *decision, struct arena *arena,
+             struct ledger_tls *tls)
+{
+    *tls = (struct ledger_tls){
+        .authority = sv_of(tls_authority_name(decision->authority)),
+        .floor = sv_of(tls_floor_name(decision->floor)),
+        .reasons = list_whys(decision, arena),
+        .sts = sts_status(decision, arena),
+    };
+    if (decision->dane_state != DANE_OFF)
+        tls->dane = sv_of(dane_state_name(decision->dane_state));
 }

@@ -32,6 +32,7 @@ free_parts(struct delivery *delivery)
     map_fini(&delivery->connected);
     delivery_memory_fini(&delivery->down);
     delivery_memory_fini(&delivery->clear);
+    delivery_memory_fini(&delivery->told);
     pthread_mutex_destroy(&delivery->lock);
     mem_free(delivery->workers);
     mem_free(delivery);
@@ -73,6 +74,7 @@ delivery_new(struct loop **loops, size_t loop_count, struct settings *settings,
     pthread_mutex_init(&delivery->lock, NULL);
     delivery_memory_init(&delivery->down);
     delivery_memory_init(&delivery->clear);
+    delivery_memory_init(&delivery->told);
     pool_init(&delivery->pool, KEPT_MAX);
     delivery->keep_ms = KEEP_MS;
     delivery->pause_ms = PAUSE_MS;
@@ -104,6 +106,20 @@ void
 delivery_set_troubles(struct delivery *delivery, struct tls_troubles *troubles)
 {
     delivery->troubles = troubles;
+}
+
+void
+delivery_set_sts(struct delivery *delivery, struct sts_cache *sts)
+{
+    delivery->sts = sts;
+}
+
+void
+delivery_set_on_session(struct delivery *delivery,
+                        delivery_on_session *on_session, void *arg)
+{
+    delivery->on_session = on_session;
+    delivery->session_arg = arg;
 }
 
 /* --- Work --------------------------------------------------------------- */

@@ -23,6 +23,16 @@ void delivery_set_queue(struct delivery *delivery, struct queue *queue);
  * session. */
 void delivery_set_troubles(struct delivery *delivery,
                            struct tls_troubles *troubles);
+/* Where policies of other domains are asked for; NULL: nowhere.  Before the
+ * first session. */
+struct sts_cache;
+void delivery_set_sts(struct delivery *delivery, struct sts_cache *sts);
+/* Gets how TLS went on each connection, for reports; on any loop's thread,
+ * texts are valid during the call.  Before the first session. */
+typedef void delivery_on_session(void *arg,
+                                 const struct ledger_session *session);
+void delivery_set_on_session(struct delivery *delivery,
+                             delivery_on_session *on_session, void *arg);
 /* Builds what the settings need (TLS contexts, resolver), aside; then use it
  * for new sessions or drop it. */
 MUST_USE bool delivery_prepare(struct delivery *delivery,

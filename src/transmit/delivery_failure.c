@@ -26,12 +26,14 @@ rank_of(const struct client_loss *loss)
 static struct mail_status
 status_of(const struct client_loss *loss)
 {
-    uint16_t class = (uint16_t)(loss->code / 100);
+    struct mail_status said = loss->status;
 
-    if (loss->code != 0 && !loss->tls)
-        return loss->status.class == class ? loss->status
-                                           : (struct mail_status){.class =
-                                                                      class};
+    if (loss->code != 0 && !loss->tls) {
+        if (said.class != loss->code / 100)
+            said = (struct mail_status){0};
+        said.class = 4; /* it is tried again, whatever the server said */
+        return said;
+    }
     switch ((int)loss->failure.stage) {
     case STAGE_NOT_OFFERED:
     case STAGE_REFUSED:
@@ -53,26 +55,74 @@ point_at(struct session *session, const char *host, const char *ip)
     session->failure.ip = sv_of(session->failed_ip);
 }
 
+/* What was decided and shown there goes with the failure. */
+static void
+keep_facts(struct session *session)
+{
+    const struct client *client = session->client;
+    struct destination_failure *failure = &session->failure;
+    struct arena *notes = &session->notes;
+
+    arena_reset(notes);
+    client_facts(client, notes, &failure->tls);
+    failure->tls_version = arena_copy(notes, sv_of(client_tls_version(client)));
+    failure->tls_cipher = arena_copy(notes, sv_of(client_tls_cipher(client)));
+    if (failure->tls_version.n > 0)
+        failure->tls_verify = sv_of(tls_verify_name(client_verify(client)));
+}
+
+static void count_tls_of(const struct session *session,
+                         const struct tls_refusal *refusal, const char *host,
+                         const char *ip);
+
 void
 session_note_loss(struct session *session, const struct client_loss *loss)
 {
     int rank = (int)rank_of(loss);
-    bool permanent = !loss->tls && loss->code / 100 == 5;
+    bool said = !loss->tls && loss->code >= 400;
 
     if (loss->tls)
         session_count_tls(session, &loss->failure);
-    if (!permanent)
-        session->all_permanent = false;
     if (rank <= session->failure_rank)
         return;
     session->failure_rank = rank;
     session->failure = (struct destination_failure){
-        .code =
-            (uint16_t)(permanent || loss->code / 100 == 4 ? loss->code : 451),
+        .code = (uint16_t)(said ? loss->code : 451),
         .status = status_of(loss),
         .failure = loss->failure,
     };
     point_at(session, client_host(session->client), client_ip(session->client));
+    keep_facts(session);
+}
+
+void
+session_note_refusal(struct session *session, size_t target,
+                     const struct tls_decision *decision)
+{
+    const struct tls_refusal *refusal = &decision->refusal;
+    const struct route_target *to = &session->route->targets[target];
+    char ip[NET_ADDRESS_TEXT];
+
+    net_address_ip_text(&to->address, ip);
+    log_event(NULL, LOG_INFO, "delivery.refused",
+              LOG_STR("destination", session->key), LOG_STR("host", to->host),
+              LOG_STR("ip", ip),
+              LOG_STR("stage", tls_stage_name(refusal->stage)),
+              LOG_STR("why", tls_why_name(refusal->why)),
+              LOG_STR("reason", refusal->sentence));
+    count_tls_of(session, refusal, to->host, ip);
+    if (session->failure_rank >= RANK_TLS)
+        return;
+    session->failure_rank = RANK_TLS;
+    session->failure = (struct destination_failure){
+        .code = refusal->code,
+        .status = refusal->status,
+    };
+    tls_failure_set(&session->failure.failure, refusal->stage, "%s",
+                    refusal->sentence);
+    point_at(session, to->host, ip);
+    arena_reset(&session->notes);
+    decide_facts(decision, &session->notes, &session->failure.tls);
 }
 
 static struct tls_trouble_event
@@ -95,6 +145,21 @@ session_count_tls(const struct session *session,
 
     event.host = sv_of(client_host(session->client));
     event.ip = sv_of(client_ip(session->client));
+    if (session->delivery->troubles != NULL)
+        tls_troubles_count(session->delivery->troubles, &event);
+}
+
+static void
+count_tls_of(const struct session *session, const struct tls_refusal *refusal,
+             const char *host, const char *ip)
+{
+    struct tls_failure failure;
+    struct tls_trouble_event event;
+
+    tls_failure_set(&failure, refusal->stage, "%s", refusal->sentence);
+    event = tls_event(session, &failure);
+    event.host = sv_of(host);
+    event.ip = sv_of(ip);
     if (session->delivery->troubles != NULL)
         tls_troubles_count(session->delivery->troubles, &event);
 }
@@ -142,7 +207,6 @@ session_note_route(struct session *session, const struct route *route)
 void
 session_note_incomplete(struct session *session)
 {
-    session->all_permanent = !session->route->incomplete;
     if (!session->route->incomplete)
         return;
     session->failure_rank = RANK_DNS;
@@ -173,6 +237,10 @@ session_blame_parcel(const struct session *session, struct parcel *parcel)
     facts->ip = arena_copy(arena, failure->ip);
     if (failure->failure.stage == STAGE_NONE)
         return;
+    ledger_tls_copy(arena, &failure->tls, &facts->tls);
+    facts->tls_version = arena_copy(arena, failure->tls_version);
+    facts->tls_cipher = arena_copy(arena, failure->tls_cipher);
+    facts->tls_verify = failure->tls_verify;
     facts->stage = failure->failure.stage;
     facts->reason = arena_copy(arena, sv_of(failure->failure.reason));
 }
@@ -214,6 +282,12 @@ log_recipient(const struct parcel *parcel, const struct parcel_recipient *to)
                facts->tls_version.n > 0 ? facts->tls_version : SV("none")),
         LOG_IF(facts->tls_cipher.n > 0, LOG_SV("cipher", facts->tls_cipher)),
         LOG_IF(facts->tls_version.n > 0, LOG_SV("verify", facts->tls_verify)),
+        LOG_IF(facts->tls.authority.n > 0,
+               LOG_SV("policy", facts->tls.authority)),
+        LOG_IF(facts->tls.reasons.n > 0, LOG_SV("whys", facts->tls.reasons)),
+        LOG_IF(facts->tls.dane.n > 0, LOG_SV("dane", facts->tls.dane)),
+        LOG_IF(facts->tls.sts.n > 0, LOG_SV("sts", facts->tls.sts)),
+        LOG_IF(facts->tls.noted.n > 0, LOG_SV("noted", facts->tls.noted)),
         LOG_IF(failed && !to->decided,
                LOG_STR("stage", tls_stage_name(facts->stage))),
         LOG_IF(failed && !to->decided, LOG_SV("reason", facts->reason)),

@@ -1,6 +1,8 @@
 /* transmit/delivery_internal.h - the parts behind transmit/delivery.h:
  * delivery.c spreads sessions over the loops, delivery_session.c is the life of
- * one, delivery_failure.c says why servers could not be used,
+ * one, delivery_policy.c gathers the evidence about its servers,
+ * delivery_failure.c says why servers could not be used, delivery_report.c
+ * writes down how TLS went,
  * delivery_revision.c holds what one revision of the settings needs,
  * delivery_status.c answers the command line.
  *
@@ -11,6 +13,9 @@
 #ifndef TRANSMIT_DELIVERY_INTERNAL_H
 #define TRANSMIT_DELIVERY_INTERNAL_H
 #include "dns/dns.h"
+#include "evidence/dane.h"
+#include "evidence/sts.h"
+#include "mail/address.h"
 #include "tls/context.h"
 #include "transmit/client.h"
 #include "transmit/delivery.h"
@@ -58,8 +63,11 @@ struct delivery {
     struct worker *workers; /* owned; [0] is the main loop */
     size_t worker_count;
     struct queue *queue;
-    struct tls_troubles *troubles; /* NULL: none */
-    size_t next_worker;            /* main loop only */
+    struct tls_troubles *troubles;   /* NULL: none */
+    struct sts_cache *sts;           /* NULL: MTA-STS is off */
+    delivery_on_session *on_session; /* NULL: sessions are not written down */
+    void *session_arg;
+    size_t next_worker; /* main loop only */
     pthread_mutex_t lock;
     struct revision *current, *prepared; /* references */
     struct pool pool;                    /* of struct session */
@@ -77,6 +85,7 @@ struct delivery {
     atomic_uint next_id;
     struct delivery_memory down;  /* "ip:port" */
     struct delivery_memory clear; /* decision key and host */
+    struct delivery_memory told;  /* policies written down today */
 };
 
 struct session {
@@ -92,7 +101,20 @@ struct session {
     bool woken;                /* locked: wake is posted */
     struct route_query *query; /* running, or NULL */
     struct route *route;       /* owned */
-    size_t target;             /* of the connection */
+    /* Evidence, as old as the route (delivery_policy.c). */
+    struct sts_query *sts_query;   /* running, or NULL */
+    struct sts_evidence sts;       /* policy referenced */
+    bool sts_known, sts_fresh;     /* … looked up anew after a failure */
+    struct dane_query *dane_query; /* running, or NULL */
+    struct dane_evidence **dane;   /* for each target; owned, references */
+    size_t dane_count;
+    uint64_t evidence_at;                    /* ms on the loop's clock */
+    char policy_domain[MAIL_DOMAIN_MAX + 1]; /* that decisions are about */
+    uint32_t attempt; /* of the destination as a whole, 1.. */
+    void (*then)(struct session *session); /* when a look-up is answered */
+    struct client_loss fresh_loss;         /* waits for a fresh policy */
+    struct arena notes;                    /* texts of `failure` */
+    size_t target;                         /* of the connection */
     size_t next_target;
     struct client *client;  /* NULL: none */
     bool ready;             /* it has come to on_ready */
@@ -109,7 +131,6 @@ struct session {
     int failure_rank; /* 0: none */
     struct destination_failure failure;
     char failed_host[256], failed_ip[NET_ADDRESS_TEXT];
-    bool all_permanent; /* each target has refused for good */
 };
 
 /* delivery_session.c, all on the session's loop except session_new(). */
@@ -121,7 +142,39 @@ void session_drop(struct session *session); /* at once */
  * and frees the delivery when its owner has. */
 void delivery_user_gone(struct delivery *delivery);
 
+/* delivery_policy.c */
+
+/* Forgets what was known of the servers; with a new route. */
+void session_forget_evidence(struct session *session);
+void session_cancel_lookups(struct session *session);
+/* The destination's policy and how often it failed: at the begin. */
+void session_begin_policy(struct session *session);
+/* What is known of a target, for decide(). */
+void session_evidence(const struct session *session, size_t target,
+                      struct tls_evidence *evidence);
+/* Look up what decide() would use and is not known; then() follows, also from
+ * inside. */
+void session_find_policy(struct session *session,
+                         void (*then)(struct session *session));
+void session_find_records(struct session *session, size_t target,
+                          void (*then)(struct session *session));
+/* True: the policy is looked up once more before a failure under it is final,
+ * and then() follows. */
+bool session_find_fresh(struct session *session,
+                        void (*then)(struct session *session));
+/* So old that it is gathered anew before the next connection. */
+bool session_is_stale(const struct session *session);
+
+/* delivery_report.c: one record for each connection. */
+void session_report_client(const struct session *session,
+                           const struct client_loss *loss); /* NULL: it works */
+void session_report_refusal(const struct session *session, size_t target,
+                            const struct tls_decision *decision);
+
 /* delivery_failure.c */
+/* A server that decide() refuses. */
+void session_note_refusal(struct session *session, size_t target,
+                          const struct tls_decision *decision);
 void session_note_loss(struct session *session, const struct client_loss *loss);
 /* TLS failed with the client's server. */
 void session_count_tls(const struct session *session,

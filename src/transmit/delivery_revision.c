@@ -108,8 +108,7 @@ build_contexts(struct revision *revision, struct err *err)
     for (size_t i = 0; i < count; i++) {
         const struct destination_settings *control = &settings->destinations[i];
 
-        if (control->tls == DELIVER_TLS_NO)
-            continue;
+        /* Also where TLS is off: a message may demand it. */
         revision->context_of[i] = find_context(revision, control);
         if (revision->context_of[i] == revision->context_count &&
             !add_context(revision, control, err))

@@ -8,7 +8,6 @@
  *
  * A parcel is taken only when a server is ready for it, so mail is never bound
  * to a connection that cannot be made. */
-#include "mail/address.h"
 #include "transmit/delivery_internal.h"
 #include <openssl/evp.h>
 
@@ -19,6 +18,7 @@ enum {
 };
 
 static void try_next_target(struct session *s);
+static void find_route(struct session *s);
 static void on_ready(void *owner);
 static void on_sent(void *owner, struct parcel *parcel);
 static void on_lost(void *owner, const struct client_loss *loss);
@@ -67,7 +67,9 @@ session_free(struct session *s)
     timer_fini(&s->pause);
     if (link_on_list(&s->link))
         list_remove(&s->worker->sessions, &s->link);
+    session_forget_evidence(s);
     route_free(s->route);
+    arena_fini(&s->notes);
     revision_unref(s->revision);
     mem_free(s->key);
     delivery_user_gone(s->delivery);
@@ -179,6 +181,8 @@ fail_destination(struct session *s)
     end_session(s);
 }
 
+/* Servers that refuse everybody may be misconfigured for an hour: mail waits
+ * for as long as its sender would, and is not refused by a greeting. */
 static void
 no_target_left(struct session *s)
 {
@@ -188,8 +192,6 @@ no_target_left(struct session *s)
         end_session(s);
         return;
     }
-    /* A server that took mail just now has not closed for good. */
-    s->failure.final = s->all_permanent && !s->worked;
     fail_destination(s);
 }
 
@@ -204,21 +206,12 @@ clear_note(const struct tls_decision *decision)
 }
 
 static void
-decide_for(const struct session *s, const struct route_target *target,
+decide_for(const struct session *s, size_t target,
            struct tls_decision *decision)
 {
-    char domain[MAIL_DOMAIN_MAX + 1] = "";
-    const struct destination *destination = s->destination;
-    struct tls_evidence evidence = {
-        .domain = destination->domain,
-        .host = target->host,
-        .host_is_literal = target->literal,
-        .control = s->control,
-    };
+    struct tls_evidence evidence;
 
-    if (destination->domain[0] == '\0' &&
-        sv_to_cstr(destination->policy_domain, domain, sizeof domain))
-        evidence.domain = domain;
+    session_evidence(s, target, &evidence);
     decide(&evidence, decision);
 }
 
@@ -244,7 +237,7 @@ resumption_key(const struct tls_decision *decision,
 }
 
 static void
-connect_target(struct session *s)
+connect_as(struct session *s, const struct tls_decision *decision)
 {
     const struct route_target *target = &s->route->targets[s->target];
     struct client_plan plan = {
@@ -252,27 +245,55 @@ connect_target(struct session *s)
         .host = target->host,
         .helo = s->revision->settings->hostname,
         .destination = s->key,
+        .decision = *decision,
         .timeouts = s->revision->settings->deliver_timeouts,
     };
-    const struct revision_context *contexts;
+    const struct revision_context *contexts =
+        revision_context(s->revision, decision);
     char id[24];
 
     snprintf(id, sizeof id, "D%08llx%04x",
              (unsigned long long)(loop_wall_us(s->worker->loop) / 1000000),
              atomic_fetch_add(&s->delivery->next_id, 1) & 0xffff);
     plan.delivery = id;
-    decide_for(s, target, &plan.decision);
-    contexts = revision_context(s->revision, &plan.decision);
+    if (decision->dane != NULL)
+        plan.dane = s->dane[s->target];
     if (contexts != NULL)
         plan.context = s->classic ? contexts->classic : contexts->context;
-    plan.clear =
-        plan.decision.floor == FLOOR_OPPORTUNISTIC &&
-        delivery_memory_has(&s->delivery->clear, clear_note(&plan.decision),
-                            loop_now(s->worker->loop));
-    resumption_key(&plan.decision, target, &plan.session);
+    plan.clear = decision->floor == FLOOR_OPPORTUNISTIC &&
+                 delivery_memory_has(&s->delivery->clear, clear_note(decision),
+                                     loop_now(s->worker->loop));
+    resumption_key(decision, target, &plan.session);
     s->client =
         client_new(s->worker->loop, &plan,
                    &(const struct client_calls){on_ready, on_sent, on_lost}, s);
+}
+
+static void connect_target(struct session *s);
+
+/* A policy that does not list the server may be an old one: it is looked at
+ * once more before that is final (RFC 8461 section 5.1). */
+static void
+refuse_target(struct session *s, const struct tls_decision *decision)
+{
+    if (decision->refusal.why == WHY_STS_UNLISTED &&
+        session_find_fresh(s, connect_target))
+        return;
+    session_note_refusal(s, s->target, decision);
+    session_report_refusal(s, s->target, decision);
+    try_next_target(s);
+}
+
+static void
+connect_target(struct session *s)
+{
+    struct tls_decision decision;
+
+    decide_for(s, s->target, &decision);
+    if (decision.usable)
+        connect_as(s, &decision);
+    else
+        refuse_target(s, &decision);
 }
 
 static void
@@ -284,13 +305,18 @@ try_next_target(struct session *s)
     }
     s->target = s->next_target++;
     s->classic = false;
-    connect_target(s);
+    session_find_records(s, s->target, connect_target);
 }
 
-/* A new connection to the server that we had. */
+/* A new connection to the server that we had; where what is known of it has
+ * become old, from the beginning. */
 static void
 connect_again(struct session *s)
 {
+    if (session_is_stale(s)) {
+        find_route(s);
+        return;
+    }
     s->next_target = s->target + 1;
     connect_target(s);
 }
@@ -334,6 +360,7 @@ on_route(void *arg, struct route *route)
 
     s->query = NULL;
     s->route = route;
+    s->evidence_at = loop_now(s->worker->loop);
     if (route->result != ROUTE_OK) {
         session_note_route(s, route);
         fail_destination(s);
@@ -342,12 +369,15 @@ on_route(void *arg, struct route *route)
     put_down_last(s);
     s->next_target = 0;
     session_note_incomplete(s);
-    try_next_target(s);
+    session_find_policy(s, try_next_target);
 }
 
 static void
 find_route(struct session *s)
 {
+    session_forget_evidence(s);
+    route_free(s->route);
+    s->route = NULL;
     s->query = route_find(s->revision->resolver, s->worker->loop,
                           s->revision->settings, s->destination, on_route, s);
 }
@@ -483,6 +513,7 @@ on_ready(void *owner)
     s->ready = true;
     if (client_tls_failure(s->client)->stage != STAGE_NONE)
         session_count_tls(s, client_tls_failure(s->client));
+    session_report_client(s, NULL);
     delivery_memory_forget(
         &s->delivery->down,
         down_note(&s->route->targets[s->target].address, text));
@@ -534,7 +565,7 @@ remember(struct session *s, const struct client_loss *loss)
                              now + DOWN_MS);
     if (!loss->clear_next)
         return;
-    decide_for(s, target, &decision);
+    decide_for(s, s->target, &decision);
     delivery_memory_note(&s->delivery->clear, clear_note(&decision), now,
                          now + CLEAR_MS);
 }
@@ -562,20 +593,52 @@ retry_classic(struct session *s, const struct client_loss *loss)
     connect_again(s);
 }
 
+/* The loss is final: on to the next server, or to this one in another way. */
 static void
-lost_before_ready(struct session *s, const struct client_loss *loss)
+take_loss(struct session *s, const struct client_loss *loss)
 {
     bool again = is_worth_a_classic_try(s, loss);
 
     if (!again)
         remember(s, loss);
     session_note_loss(s, loss);
+    session_report_client(s, loss);
     if (again) {
         retry_classic(s, loss);
         return;
     }
     free_client(s);
     try_next_target(s);
+}
+
+/* The policy was looked at once more after a failure under it: another one
+ * deserves another try. */
+static void
+on_fresh(struct session *s)
+{
+    struct tls_decision decision;
+
+    decide_for(s, s->target, &decision);
+    if (memcmp(&decision.key, client_key(s->client), sizeof decision.key) ==
+        0) {
+        take_loss(s, &s->fresh_loss);
+        return;
+    }
+    log_event(NULL, LOG_INFO, "delivery.policy", LOG_STR("destination", s->key),
+              LOG_STR("policy", "mta-sts"), LOG_STR("result", "changed"),
+              LOG_STR("reason", s->fresh_loss.failure.reason));
+    free_client(s);
+    connect_again(s);
+}
+
+static void
+lost_before_ready(struct session *s, const struct client_loss *loss)
+{
+    s->fresh_loss = *loss;
+    if (loss->tls && client_decision(s->client)->sts_use == STS_USE_ENFORCED &&
+        session_find_fresh(s, on_fresh))
+        return;
+    take_loss(s, &s->fresh_loss);
 }
 
 /* In the midst of work.  A parcel of which the server had heard nothing is
@@ -633,7 +696,7 @@ may_reuse(struct session *s)
 
     if (s->client == NULL || !client_usable(s->client))
         return false;
-    decide_for(s, &s->route->targets[s->target], &decision);
+    decide_for(s, s->target, &decision);
     return memcmp(&decision.key, client_key(s->client), sizeof decision.key) ==
            0;
 }
@@ -643,6 +706,8 @@ begin(struct session *s)
 {
     s->failure_rank = 0;
     s->failure = (struct destination_failure){0};
+    arena_reset(&s->notes);
+    session_begin_policy(s);
     s->started = loop_now(s->worker->loop);
     s->control = settings_destination(s->revision->settings,
                                       s->destination->policy_domain);
@@ -652,8 +717,6 @@ begin(struct session *s)
         return;
     }
     quit_client(s);
-    route_free(s->route);
-    s->route = NULL;
     find_route(s);
 }
 
@@ -691,6 +754,8 @@ session_new(struct delivery *delivery, struct worker *worker,
     s->destination = destination;
     s->key = mem_strdup(destination->key);
     s->wake.run = run_wake;
+    arena_init(&s->notes, 512);
+    s->sts.state = STS_OFF;
     timer_init(&s->pause, worker->loop, on_pause);
     return s;
 }
@@ -708,9 +773,7 @@ session_drain(struct session *s)
         session_free(s);
         return;
     }
-    if (s->query != NULL)
-        route_cancel(s->query);
-    s->query = NULL;
+    session_cancel_lookups(s);
     if (s->ready)
         quit_client(s);
     else
@@ -724,9 +787,7 @@ session_drop(struct session *s)
     bool woken = false;
 
     (void)is_kept(s, &woken);
-    if (s->query != NULL)
-        route_cancel(s->query);
-    s->query = NULL;
+    session_cancel_lookups(s);
     if (s->client != NULL && client_free(s->client) && s->sending != NULL)
         queue_untake(s->delivery->queue, s->sending);
     s->client = NULL;

@@ -611,6 +611,10 @@ remember_failure(struct queue *queue, struct destination_queue *d,
         .reason = sv_of(failure->failure.reason),
         .host = failure->host,
         .ip = failure->ip,
+        .tls_version = failure->tls_version,
+        .tls_cipher = failure->tls_cipher,
+        .tls_verify = failure->tls_verify,
+        .tls = failure->tls,
     };
     const struct ledger_result result = {
         .code = failure->code,

@@ -102,6 +102,8 @@ struct destination_failure {
     struct mail_status status;
     struct tls_failure failure;
     struct sv host, ip;
+    struct ledger_tls tls; /* what was decided there, and shown */
+    struct sv tls_version, tls_cipher, tls_verify;
 };
 void queue_destination_failed(struct queue *queue,
                               struct destination *destination,
@@ -109,6 +111,9 @@ void queue_destination_failed(struct queue *queue,
 /* Recipients in the queue for this destination, in any state. */
 uint64_t queue_waiting(struct queue *queue,
                        const struct destination *destination);
+/* How often the destination failed as a whole since it last worked. */
+uint32_t queue_failures(struct queue *queue,
+                        const struct destination *destination);
 /* A session asked for by on_session_wanted is over. worked: it delivered or got
  * a decision for something, so the destination is well. */
 void queue_session_ended(struct queue *queue, struct destination *destination,

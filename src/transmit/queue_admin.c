@@ -27,6 +27,28 @@ set_text(json_t *into, const char *key, struct sv text)
         json_object_set_new(into, key, admin_sv(text));
 }
 
+/* Who decided about TLS, and by what. */
+static void
+add_decision(const struct ledger_tls *tls, json_t *into)
+{
+    set_text(into, "tls_policy", tls->authority);
+    set_text(into, "tls_whys", tls->reasons);
+    set_text(into, "dane", tls->dane);
+    set_text(into, "mta_sts", tls->sts);
+    set_text(into, "tls_noted", tls->noted);
+}
+
+static void
+add_peer(const struct ledger_tls *tls, json_t *into)
+{
+    set_text(into, "tls_subject", tls->subject);
+    set_text(into, "tls_issuer", tls->issuer);
+    set_text(into, "tls_names", tls->names);
+    set_text(into, "tls_sha256", tls->sha256);
+    if (tls->not_after != 0)
+        json_object_set_new(into, "tls_not_after", admin_time(tls->not_after));
+}
+
 void
 admin_reason(const struct queue *queue, uint32_t number, json_t *into)
 {
@@ -49,6 +71,7 @@ admin_reason(const struct queue *queue, uint32_t number, json_t *into)
     set_text(into, "ip", reason.ip);
     if (reason.port != 0)
         json_object_set_new(into, "port", json_integer(reason.port));
+    add_decision(&reason.tls, into);
     if (reason.tls_version.n == 0)
         return;
     set_text(into, "tls_version", reason.tls_version);
@@ -56,6 +79,7 @@ admin_reason(const struct queue *queue, uint32_t number, json_t *into)
     set_text(into, "tls_verify", reason.tls_verify);
     json_object_set_new(into, "tls_bits", json_integer(reason.tls_bits));
     json_object_set_new(into, "tls_resumed", json_boolean(reason.tls_resumed));
+    add_peer(&reason.tls, into);
 }
 
 /* Seconds from now as a date; the queue's times are monotonic. */
@@ -337,6 +361,9 @@ destination_json(const struct queue *queue, const struct destination_queue *d,
 
     json_t *tls;
 
+    if (d->self.demands != 0)
+        json_object_set_new(json, "demands",
+                            queue_demands_json(d->self.demands));
     json_object_set_new(json, "last_success", admin_time(d->worked_s));
     if (d->resting)
         json_object_set_new(json, "next_try", time_from_now(d->until, now));

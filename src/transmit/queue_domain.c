@@ -1,5 +1,8 @@
 /* Recipient domains and the destinations that they lead to.
  *
+ * A domain is a name and what the messages to it demand of TLS: mail of other
+ * demands goes by sessions of its own.
+ *
  * Recipients point to a domain, a domain to a destination: so a reload that
  * changes routes looks at each domain once, and only the recipients of those
  * that lead elsewhere move. */
@@ -8,26 +11,71 @@
 struct way {
     struct buf key;
     const char *domain;
-    const char *policy;
+    size_t policy_at, policy_length; /* in key: whose control applies */
+    unsigned demands;
 };
+
+static const struct {
+    unsigned bit;
+    const char *name;
+} demand_names[] = {
+    {ENVELOPE_REQUIRETLS, "requiretls"},
+    {ENVELOPE_TLS_OPTIONAL, "tls-optional"},
+    {ENVELOPE_TLS_REQUIRED, "tls-required"},
+    {ENVELOPE_TLS_VERIFIED, "tls-verified"},
+    {ENVELOPE_IGNORE_DANE, "ignore-dane"},
+    {ENVELOPE_TLS_REPORT, "tls-report"},
+};
+
+/* No domain, address literal or route has a plus sign in its name. */
+static void
+add_demands(struct buf *key, unsigned demands)
+{
+    for (size_t i = 0; i < COUNT_OF(demand_names); i++)
+        if (demands & demand_names[i].bit)
+            buf_printf(key, "+%s", demand_names[i].name);
+}
+
+json_t *
+queue_demands_json(unsigned demands)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < COUNT_OF(demand_names); i++)
+        if (demands & demand_names[i].bit)
+            json_array_append_new(list, json_string(demand_names[i].name));
+    return list;
+}
+
+bool
+queue_demands_known(unsigned demands)
+{
+    for (size_t i = 0; i < COUNT_OF(demand_names); i++)
+        demands &= ~demand_names[i].bit;
+    return demands == 0;
+}
 
 /* Where mail for this domain goes.  Domains of one static route share a
  * destination when the same destination control applies to them. */
 static void
 find_way(const struct queue *queue, struct sv domain, const char *name,
-         struct way *way)
+         unsigned demands, struct way *way)
 {
+    const char *policy = name;
     const struct route_settings *route =
         settings_route(queue->settings, domain);
 
-    *way = (struct way){.domain = name, .policy = name};
+    *way = (struct way){.domain = name, .demands = demands};
     if (route == NULL || route->hop_count == 0) {
         buf_add(&way->key, domain);
-        return;
+    } else {
+        way->domain = "";
+        policy = settings_destination(queue->settings, domain)->domain;
+        buf_printf(&way->key, "route:%s/%s", route->domain, policy);
     }
-    way->domain = "";
-    way->policy = settings_destination(queue->settings, domain)->domain;
-    buf_printf(&way->key, "route:%s/%s", route->domain, way->policy);
+    way->policy_length = strlen(policy);
+    way->policy_at = buf_length(&way->key) - way->policy_length;
+    add_demands(&way->key, demands);
 }
 
 struct destination_queue *
@@ -41,16 +89,15 @@ destination_get(struct queue *queue, const struct way *way)
 {
     struct sv key = buf_view(&way->key);
     struct destination_queue *d = destination_find(queue, key);
-    size_t policy = strlen(way->policy);
 
     if (d != NULL)
         return d;
     d = mem_alloc(sizeof *d);
     d->self.key = sv_dup(key);
     d->self.domain = mem_strdup(way->domain);
-    assert(policy <= key.n);
+    d->self.demands = way->demands;
     d->self.policy_domain =
-        sv_from((struct sv){d->self.key, key.n}, key.n - policy);
+        (struct sv){d->self.key + way->policy_at, way->policy_length};
     d->self.queue = d;
     d->control = settings_destination(queue->settings, d->self.policy_domain);
     d->idle_since = clock_mono_ms();
@@ -60,39 +107,58 @@ destination_get(struct queue *queue, const struct way *way)
 }
 
 static struct destination_queue *
-route_domain(struct queue *queue, const char *name)
+route_domain(struct queue *queue, const char *name, unsigned demands)
 {
     struct destination_queue *d;
     struct way way;
 
-    find_way(queue, sv_of(name), name, &way);
+    find_way(queue, sv_of(name), name, demands, &way);
     d = destination_get(queue, &way);
     buf_fini(&way.key);
     return d;
 }
 
-struct domain *
-domain_get(struct queue *queue, struct sv name)
+/* The name by which a domain with its demands is known. */
+static struct sv
+domain_key(struct sv name, unsigned demands, struct buf *room)
 {
-    struct domain *domain = map_get(&queue->domain_names, name);
+    if (demands == 0)
+        return name;
+    buf_add(room, name);
+    add_demands(room, demands);
+    return buf_view(room);
+}
 
-    if (domain != NULL)
-        return domain;
-    domain = mem_alloc(sizeof *domain);
-    domain->name = sv_dup(name);
-    domain->number = table_add(&queue->domains, domain);
-    domain->destination = route_domain(queue, domain->name);
-    domain->destination->domains++;
-    map_put(&queue->domain_names, name, domain);
+struct domain *
+domain_get(struct queue *queue, struct sv name, unsigned demands)
+{
+    struct buf room = {0};
+    struct sv key = domain_key(name, demands, &room);
+    struct domain *domain = map_get(&queue->domain_names, key);
+
+    if (domain == NULL) {
+        domain = mem_alloc(sizeof *domain);
+        domain->name = sv_dup(name);
+        domain->demands = demands;
+        domain->number = table_add(&queue->domains, domain);
+        domain->destination = route_domain(queue, domain->name, demands);
+        domain->destination->domains++;
+        map_put(&queue->domain_names, key, domain);
+    }
+    buf_fini(&room);
     return domain;
 }
 
 void
 domain_drop(struct queue *queue, struct domain *domain)
 {
+    struct buf room = {0};
+
     domain->destination->domains--;
     domain->destination->idle_since = clock_mono_ms();
-    map_remove(&queue->domain_names, sv_of(domain->name));
+    map_remove(&queue->domain_names,
+               domain_key(sv_of(domain->name), domain->demands, &room));
+    buf_fini(&room);
     table_remove(&queue->domains, domain->number);
     mem_free(domain->name);
     mem_free(domain);
@@ -114,6 +180,17 @@ struct destination_queue *
 destination_of(const struct queue *queue, const struct rcpt *rcpt)
 {
     return domain_at(queue, rcpt->domain)->destination;
+}
+
+uint32_t
+queue_failures(struct queue *queue, const struct destination *destination)
+{
+    uint32_t failures;
+
+    pthread_mutex_lock(&queue->lock);
+    failures = destination->queue->failures;
+    pthread_mutex_unlock(&queue->lock);
+    return failures;
 }
 
 uint64_t
@@ -221,7 +298,8 @@ domain_reroute(struct queue *queue)
     }
     for (uint32_t i = 1; i < queue->domains.end; i++)
         if (domain_at(queue, i) != NULL) {
-            to[i] = route_domain(queue, domain_at(queue, i)->name);
+            to[i] = route_domain(queue, domain_at(queue, i)->name,
+                                 domain_at(queue, i)->demands);
             changed |= to[i] != domain_at(queue, i)->destination;
         }
     for (uint32_t i = 1; changed && i < queue->recipients.end; i++) {

@@ -91,7 +91,8 @@ struct rcpt {
 /* --- Destinations -------------------------------------------------------- */
 
 struct domain {
-    char *name; /* canonical; owned */
+    char *name;       /* canonical; owned */
+    unsigned demands; /* enum envelope_tls, of every message to it */
     uint32_t number;
     uint32_t recipients; /* in the queue; 0: it goes */
     struct destination_queue *destination;
@@ -137,6 +138,7 @@ struct reason {
     struct sv text; /* of the result */
     struct sv why;  /* of the failure */
     struct sv host, ip, tls_version, tls_cipher, tls_verify, delivery;
+    struct ledger_tls tls;
 };
 
 struct reason_entry;
@@ -306,7 +308,7 @@ struct message_facts {
 uint32_t message_add(struct queue *queue, const struct message_facts *facts);
 /* A recipient in state NEW at the end of the message's chain. */
 uint32_t rcpt_add(struct queue *queue, uint32_t message, uint32_t index,
-                  struct sv domain, unsigned notify);
+                  struct sv domain, unsigned demands, unsigned notify);
 /* Message and recipients out of an envelope, all ready (or held). */
 uint32_t message_add_envelope(struct queue *queue,
                               const struct message_facts *facts,
@@ -323,7 +325,12 @@ size_t queue_memory(const struct queue *queue); /* bytes, about */
 
 /* --- queue_domain.c ------------------------------------------------------- */
 
-struct domain *domain_get(struct queue *queue, struct sv name); /* or makes */
+/* Or makes it. */
+struct domain *domain_get(struct queue *queue, struct sv name,
+                          unsigned demands);
+/* ["requiretls", …]; the caller's. */
+json_t *queue_demands_json(unsigned demands);
+bool queue_demands_known(unsigned demands);
 void domain_drop(struct queue *queue, struct domain *domain);
 /* Domains find their destinations anew. */
 void domain_reroute(struct queue *queue);

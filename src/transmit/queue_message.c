@@ -94,9 +94,9 @@ message_add(struct queue *queue, const struct message_facts *facts)
 
 uint32_t
 rcpt_add(struct queue *queue, uint32_t message, uint32_t index,
-         struct sv domain, unsigned notify)
+         struct sv domain, unsigned demands, unsigned notify)
 {
-    struct domain *in = domain_get(queue, domain);
+    struct domain *in = domain_get(queue, domain, demands);
     uint32_t number = slab_take(&queue->recipients);
     struct rcpt *rcpt = queue_rcpt(queue, number);
     struct message *owner = queue_message(queue, message);
@@ -129,7 +129,7 @@ message_add_envelope(struct queue *queue, const struct message_facts *facts,
     number = message_add(queue, &all);
     for (size_t i = envelope->recipient_count; i-- > 0;)
         rcpt_add(queue, number, (uint32_t)i, envelope->recipients[i].domain,
-                 envelope->recipients[i].notify);
+                 envelope->tls_demands, envelope->recipients[i].notify);
     for (rcpt = queue_message(queue, number)->recipients; rcpt != 0;
          rcpt = queue_rcpt(queue, rcpt)->next)
         schedule_enter(queue, rcpt, held ? RCPT_HELD : RCPT_READY,

@@ -5,14 +5,16 @@
  * is full only stage, code and host are kept.  The ledger has the whole text.
  *
  * Bytes: {stage u8, resumed u8, code u16, class u16, subject u16, detail u16,
- * port u16, bits u16}, then eight strings, each {length u16, bytes}. */
+ * port u16, bits u16}, then strings, each {length u16, bytes}: eight, and since
+ * TLS is decided by policies those of struct ledger_tls too. */
 #include "transmit/queue_internal.h"
 
 enum {
     REASON_FIXED = 14,
     REASON_TEXT_MAX = 240,
     REASON_NAME_MAX = 255,
-    REASON_STRINGS = 8,
+    REASON_STRINGS = 8, /* that are always there */
+    REASON_STRINGS_MAX = 18,
     REASON_MEMORY_MAX = 16 << 20,
 };
 
@@ -40,6 +42,25 @@ add_string(struct buf *out, struct sv text, size_t max)
 }
 
 static void
+encode_tls(const struct ledger_tls *tls, size_t max, struct buf *out)
+{
+    char end[24] = "";
+
+    if (tls->not_after != 0)
+        snprintf(end, sizeof end, "%lld", (long long)tls->not_after);
+    add_string(out, tls->authority, 32);
+    add_string(out, tls->reasons, max);
+    add_string(out, tls->dane, 32);
+    add_string(out, tls->sts, 64);
+    add_string(out, tls->noted, max);
+    add_string(out, tls->subject, max);
+    add_string(out, tls->issuer, max);
+    add_string(out, tls->sha256, 64);
+    add_string(out, tls->names, max);
+    add_string(out, sv_of(end), sizeof end);
+}
+
+static void
 reason_encode(const struct reason *reason, bool texts, struct buf *out)
 {
     size_t max = texts ? REASON_TEXT_MAX : 0;
@@ -62,6 +83,7 @@ reason_encode(const struct reason *reason, bool texts, struct buf *out)
     /* The session's id differs for each connection and would defeat sharing;
      * the log and the ledger have it. */
     add_string(out, (struct sv){0}, 0);
+    encode_tls(&reason->tls, max, out);
 }
 
 static unsigned
@@ -74,10 +96,16 @@ get_u16(struct sv bytes, size_t at)
 bool
 reason_parse(struct sv bytes, struct reason *reason)
 {
-    struct sv *strings[REASON_STRINGS] = {
+    struct ledger_tls *tls = &reason->tls;
+    struct sv end = {0};
+    struct sv *strings[REASON_STRINGS_MAX] = {
         &reason->text,       &reason->why,         &reason->host,
         &reason->ip,         &reason->tls_version, &reason->tls_cipher,
-        &reason->tls_verify, &reason->delivery};
+        &reason->tls_verify, &reason->delivery,    &tls->authority,
+        &tls->reasons,       &tls->dane,           &tls->sts,
+        &tls->noted,         &tls->subject,        &tls->issuer,
+        &tls->sha256,        &tls->names,          &end};
+    uint64_t not_after;
 
     *reason = (struct reason){0};
     if (bytes.n < REASON_FIXED || (unsigned char)bytes.p[0] >= TLS_STAGE_COUNT)
@@ -91,14 +119,18 @@ reason_parse(struct sv bytes, struct reason *reason)
     reason->port = (uint16_t)get_u16(bytes, 10);
     reason->tls_bits = (uint16_t)get_u16(bytes, 12);
     bytes = sv_from(bytes, REASON_FIXED);
-    for (size_t i = 0; i < REASON_STRINGS; i++) {
+    for (size_t i = 0; i < REASON_STRINGS_MAX; i++) {
         size_t n;
 
+        if (bytes.n == 0 && i >= REASON_STRINGS)
+            break;
         if (bytes.n < 2 || (n = get_u16(bytes, 0)) > bytes.n - 2)
             return false;
         *strings[i] = sv_slice(bytes, 2, n);
         bytes = sv_from(bytes, 2 + n);
     }
+    if (sv_to_u64(end, &not_after))
+        tls->not_after = (int64_t)not_after;
     return bytes.n == 0;
 }
 
@@ -206,6 +238,7 @@ reason_of(const struct ledger_attempt *attempt,
         .tls_version = attempt->tls_version,
         .tls_cipher = attempt->tls_cipher,
         .tls_verify = attempt->tls_verify,
+        .tls = attempt->tls,
     };
 }
 

@@ -120,6 +120,7 @@ copy_facts(struct settlement *to, const struct ledger_attempt *facts)
     a->tls_version = arena_copy(arena, facts->tls_version);
     a->tls_cipher = arena_copy(arena, facts->tls_cipher);
     a->tls_verify = arena_copy(arena, facts->tls_verify);
+    ledger_tls_copy(arena, &facts->tls, &a->tls);
 }
 
 static struct settlement *
@@ -311,6 +312,11 @@ log_result(const struct settlement *s, const struct envelope *envelope,
         LOG_IF(r->text.n > 0, LOG_SV("text", r->text)),
         LOG_IF(a->tls_version.n > 0, LOG_SV("version", a->tls_version)),
         LOG_IF(a->tls_cipher.n > 0, LOG_SV("cipher", a->tls_cipher)),
+        LOG_IF(a->tls.authority.n > 0, LOG_SV("policy", a->tls.authority)),
+        LOG_IF(a->tls.reasons.n > 0, LOG_SV("whys", a->tls.reasons)),
+        LOG_IF(a->tls.dane.n > 0, LOG_SV("dane", a->tls.dane)),
+        LOG_IF(a->tls.sts.n > 0, LOG_SV("sts", a->tls.sts)),
+        LOG_IF(a->tls.noted.n > 0, LOG_SV("noted", a->tls.noted)),
         LOG_U64("attempt", a->attempt),
         LOG_I64("age_s", (a->ended_us - s->arrived_us) / 1000000),
         LOG_IF(r->outcome == OUTCOME_DEFERRED,
@@ -425,6 +431,10 @@ sweep_begin(struct queue *queue, struct destination_queue *d,
         .stage = failure->failure.stage,
         .ended_us = clock_wall_us(),
     };
+    sweep->facts.tls_version = arena_copy(&sweep->arena, failure->tls_version);
+    sweep->facts.tls_cipher = arena_copy(&sweep->arena, failure->tls_cipher);
+    sweep->facts.tls_verify = arena_copy(&sweep->arena, failure->tls_verify);
+    ledger_tls_copy(&sweep->arena, &failure->tls, &sweep->facts.tls);
     sweep->facts.reason =
         arena_copy(&sweep->arena, sv_of(failure->failure.reason));
     while (d->ready_first != 0) {

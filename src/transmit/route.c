@@ -329,6 +329,7 @@ add_exchangers(struct mx_lookup *lookup, const struct dns_answer *answer)
             route_trace_left_out(query->trace, list[i].name);
             continue;
         }
+        host->by_mx = true;
         host->mx_state = answer->state;
         look_up_addresses(host);
     }
@@ -351,6 +352,7 @@ without_mx(struct mx_lookup *lookup, const struct dns_answer *answer)
     host = add_host(query, lookup->domain, 0, lookup->rank, lookup->port);
     if (host == NULL)
         return;
+    host->by_mx = true;
     host->mx_state = answer->secure_denial ? DNS_SECURE : DNS_INSECURE;
     look_up_addresses(host);
 }

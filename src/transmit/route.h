@@ -18,6 +18,8 @@ enum { ROUTE_HOSTS_MAX = 32, ROUTE_ADDRESSES_MAX = 64 };
 struct route_target {
     char host[256]; /* name, canonical; text of a literal */
     bool literal;
+    bool by_mx; /* it is a server of a domain by MX records, or for want of
+                 * them; not: the configuration names it */
     uint16_t preference;        /* MX preference or route priority */
     struct net_address address; /* with port */
     /* mx_state: of the MX records that name the host, or of the proof that

@@ -11,7 +11,8 @@ struct route_host {
     struct route_query *query;
     char name[256];
     bool literal;
-    bool lost; /* an address look-up failed: it may have more addresses */
+    bool by_mx; /* see struct route_target */
+    bool lost;  /* an address look-up failed: it may have more addresses */
     uint16_t port;
     uint32_t rank;       /* of its hop; 0 for a domain's own MX */
     uint16_t preference; /* MX preference, or the hop's priority */

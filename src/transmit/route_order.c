@@ -260,6 +260,7 @@ add_targets(const struct route_host *host, const struct net_address *list,
         target->literal = host->literal;
         target->preference = host->preference;
         target->address = list[i];
+        target->by_mx = host->by_mx;
         target->mx_state = host->mx_state;
         target->address_state = host->address_state;
         route->target_count++;

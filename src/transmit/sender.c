@@ -48,6 +48,19 @@ on_trouble(void *arg, const char *key, bool raised, const char *text)
     sender->host->alert(sender->host, key, raised, text);
 }
 
+/* On any loop; nobody waits until it is on disk. */
+static void
+on_session(void *arg, const struct ledger_session *session)
+{
+    struct sender *sender = arg;
+    struct buf record = {0};
+
+    ledger_session_encode(session, &record);
+    spool_ledger_append(sender->spool, SPOOL_SESSION, buf_view(&record), NULL,
+                        NULL);
+    buf_fini(&record);
+}
+
 static void
 sender_stop(void *self)
 {
@@ -96,6 +109,8 @@ sender_open(struct sender *sender, struct settings *settings, struct err *err)
         return false;
     delivery_set_queue(sender->delivery, sender->queue);
     delivery_set_troubles(sender->delivery, sender->troubles);
+    delivery_set_sts(sender->delivery, sender->sts);
+    delivery_set_on_session(sender->delivery, on_session, sender);
     queue_set_troubles(sender->queue, sender->troubles);
     return true;
 }

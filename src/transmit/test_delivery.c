@@ -410,7 +410,7 @@ static const struct row {
      0,
      1,
      "failed 451 4.4.1 connect a.test\nended idle\n"},
-    {"both refuse for good",
+    {"both refuse: the mail waits",
      {.greeting = "554 5.7.1 go away"},
      {.greeting = "554 5.7.1 go away"},
      "{tls: no}",
@@ -419,7 +419,7 @@ static const struct row {
      1,
      1,
      1,
-     "failed final 554 5.7.1 greeting a.test\nended idle\n"},
+     "failed 554 4.7.1 greeting a.test\nended idle\n"},
     {"one refuses for good, one is down",
      {.greeting = "554 5.7.1 go away"},
      {.down = true},
@@ -429,7 +429,7 @@ static const struct row {
      1,
      0,
      1,
-     "failed 554 5.7.1 greeting a.test\nended idle\n"},
+     "failed 554 4.7.1 greeting a.test\nended idle\n"},
     {"a TLS failure tells more than a closed port",
      {.ehlo = ALL},
      {.down = true},
@@ -787,7 +787,7 @@ test_incomplete_route(void **state)
         assert_string_equal(
             buf_cstr(&t.queue.events),
             round == 0
-                ? "failed 554 5.7.1 greeting a.test\nended idle\n"
+                ? "failed 554 4.7.1 greeting a.test\nended idle\n"
                 : DONE("undecided", "dns", "a.test", "", "") "ended worked\n");
         tear_down(&t);
     }

@@ -260,7 +260,7 @@ check_much_said(void **state)
     pthread_mutex_lock(&world.queue->lock);
     number = message_add(world.queue, &facts);
     for (uint32_t i = 0; i < VERY_MANY; i++) {
-        handles[i] = rcpt_add(world.queue, number, i, SV("dst.example"), 0);
+        handles[i] = rcpt_add(world.queue, number, i, SV("dst.example"), 0, 0);
         schedule_enter(world.queue, handles[i], RCPT_ACTIVE, 0);
         results[i] = (struct ledger_result){.outcome = OUTCOME_FAILED,
                                             .status = {5, 0, 0},

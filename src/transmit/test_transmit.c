@@ -101,18 +101,6 @@ fake_parcel_outcome(const struct parcel *parcel, char *text, size_t size)
 
 /* --- Spool -------------------------------------------------------------- */
 
-const char *
-ledger_outcome_name(enum ledger_outcome outcome)
-{
-    static const char *const names[] = {
-        [OUTCOME_DEFERRED] = "deferred", [OUTCOME_DELIVERED] = "delivered",
-        [OUTCOME_RELAYED] = "relayed",   [OUTCOME_FAILED] = "failed",
-        [OUTCOME_EXPIRED] = "expired",   [OUTCOME_DELETED] = "deleted",
-    };
-
-    return names[outcome];
-}
-
 uint64_t
 spool_content_length(const struct spool_content *content)
 {
@@ -264,6 +252,13 @@ queue_destination_failed(struct queue *queue, struct destination *destination,
                failure->status.detail, tls_stage_name(failure->failure.stage),
                SV_ARG(failure->host));
     changed(queue);
+}
+
+uint32_t
+queue_failures(struct queue *queue, const struct destination *destination)
+{
+    (void)destination;
+    return queue->failures;
 }
 
 uint64_t

@@ -33,6 +33,7 @@ struct queue {
     struct list ready; /* of struct parcel */
     struct buf events; /* "done …\n", "failed …\n", "ended …\n" */
     size_t done, ended;
+    uint32_t failures; /* what queue_failures() answers */
     void (*on_change)(void *arg); /* after each event, with the lock */
     void *arg;
 };

@@ -1,0 +1,188 @@
+/* What a session knows of its servers before it connects: the MTA-STS policy of
+ * the domain, once, and the TLSA records of each server, when its turn comes.
+ * Nothing is asked that decide() would not use, and nothing twice. */
+#include "base/clock.h"
+#include "transmit/delivery_internal.h"
+
+enum {
+    STALE_MS = 300000, /* then route and evidence are looked up anew before the
+                        * next connection of a long session */
+};
+
+void
+session_forget_evidence(struct session *s)
+{
+    for (size_t i = 0; i < s->dane_count; i++)
+        dane_evidence_unref(s->dane[i]);
+    mem_free(s->dane);
+    s->dane = NULL;
+    s->dane_count = 0;
+    sts_policy_unref(s->sts.policy);
+    s->sts = (struct sts_evidence){.state = STS_OFF};
+    s->sts_known = s->sts_fresh = false;
+}
+
+void
+session_cancel_lookups(struct session *s)
+{
+    if (s->query != NULL)
+        route_cancel(s->query);
+    if (s->sts_query != NULL)
+        sts_cancel(s->sts_query);
+    if (s->dane_query != NULL)
+        dane_cancel(s->dane_query);
+    s->query = NULL;
+    s->sts_query = NULL;
+    s->dane_query = NULL;
+}
+
+void
+session_begin_policy(struct session *s)
+{
+    const struct destination *destination = s->destination;
+    struct sv domain = destination->domain[0] != '\0'
+                           ? sv_of(destination->domain)
+                           : destination->policy_domain;
+
+    if (!sv_to_cstr(domain, s->policy_domain, sizeof s->policy_domain))
+        s->policy_domain[0] = '\0';
+    s->attempt = queue_failures(s->delivery->queue, destination) + 1;
+}
+
+void
+session_evidence(const struct session *s, size_t target,
+                 struct tls_evidence *evidence)
+{
+    const struct route_target *to = &s->route->targets[target];
+    const struct sts_settings *sts = &s->revision->settings->sts;
+
+    *evidence = (struct tls_evidence){
+        .domain = s->policy_domain,
+        .host = to->host,
+        .host_is_literal = to->literal,
+        .by_mx = to->by_mx,
+        .mx_state = to->mx_state,
+        .control = s->control,
+        .sts = s->sts_known ? &s->sts : NULL,
+        .dane = target < s->dane_count ? s->dane[target] : NULL,
+        .demands = s->destination->demands,
+        .attempt = s->attempt,
+        .sts_defers = sts->dns_failure_defers,
+        .now = loop_wall_us(s->worker->loop) / 1000000,
+    };
+}
+
+bool
+session_is_stale(const struct session *s)
+{
+    return loop_now(s->worker->loop) - s->evidence_at >= STALE_MS;
+}
+
+static void
+go_on(struct session *s)
+{
+    void (*then)(struct session * session) = s->then;
+
+    s->then = NULL;
+    then(s);
+}
+
+/* --- MTA-STS -------------------------------------------------------------- */
+
+static void
+on_policy(void *arg, const struct sts_evidence *evidence)
+{
+    struct session *s = arg;
+
+    s->sts_query = NULL;
+    s->sts_known = true;
+    sts_policy_unref(s->sts.policy);
+    s->sts = *evidence;
+    if (evidence->policy != NULL)
+        s->sts.policy = sts_policy_ref(evidence->policy);
+    go_on(s);
+}
+
+/* The policy is of the recipients' domain, so servers of a route have none
+ * (RFC 8461 section 3.4). */
+static bool
+wants_policy(const struct session *s)
+{
+    struct tls_evidence evidence;
+
+    if (s->delivery->sts == NULL || s->destination->domain[0] == '\0')
+        return false;
+    session_evidence(s, 0, &evidence);
+    return decide_wants_sts(&evidence);
+}
+
+void
+session_find_policy(struct session *s, void (*then)(struct session *session))
+{
+    if (!wants_policy(s)) {
+        then(s);
+        return;
+    }
+    s->then = then;
+    s->sts_query = sts_lookup(s->delivery->sts, s->worker->loop,
+                              s->policy_domain, false, on_policy, s);
+}
+
+bool
+session_find_fresh(struct session *s, void (*then)(struct session *session))
+{
+    if (s->sts_fresh || !s->sts_known || s->sts.state != STS_POLICY)
+        return false;
+    s->sts_fresh = true;
+    s->then = then;
+    s->sts_query = sts_lookup(s->delivery->sts, s->worker->loop,
+                              s->policy_domain, true, on_policy, s);
+    return true;
+}
+
+/* --- DANE ----------------------------------------------------------------- */
+
+static bool
+is_same_server(const struct route_target *a, const struct route_target *b)
+{
+    return strcmp(a->host, b->host) == 0 &&
+           net_address_port(&a->address) == net_address_port(&b->address);
+}
+
+/* The records belong to the name: they are good for all of its addresses. */
+static void
+on_records(void *arg, struct dane_evidence *evidence)
+{
+    struct session *s = arg;
+    const struct route *route = s->route;
+
+    s->dane_query = NULL;
+    for (size_t i = 0; i < s->dane_count; i++)
+        if (s->dane[i] == NULL &&
+            is_same_server(&route->targets[i], &route->targets[s->target]))
+            s->dane[i] = dane_evidence_ref(evidence);
+    dane_evidence_unref(evidence);
+    go_on(s);
+}
+
+void
+session_find_records(struct session *s, size_t target,
+                     void (*then)(struct session *session))
+{
+    const struct route_target *to = &s->route->targets[target];
+    struct tls_evidence evidence;
+
+    if (s->dane == NULL) {
+        s->dane_count = s->route->target_count;
+        s->dane = mem_alloc_array(s->dane_count, sizeof *s->dane);
+    }
+    session_evidence(s, target, &evidence);
+    if (evidence.dane != NULL || !decide_wants_dane(&evidence)) {
+        then(s);
+        return;
+    }
+    s->then = then;
+    s->dane_query = dane_lookup(s->revision->resolver, s->worker->loop,
+                                to->host, net_address_port(&to->address),
+                                to->mx_state, on_records, s);
+}

@@ -1,0 +1,179 @@
+/* How TLS went on a connection, written down for the daily reports (RFC 8460)
+ * and for the administrator.  It is said under the policy that decided: a
+ * success under it counts as much as a failure.
+ *
+ * Left out: servers of routes, which are not those of the recipients' domain,
+ * and mail that does not count (RFC 8689 section 5, RFC 8460 section 3). */
+#include "transmit/client_internal.h"
+#include "transmit/delivery_internal.h"
+
+enum { DAY_S = 86400 };
+
+static bool
+counts(const struct session *s)
+{
+    const struct tls_report_settings *reports =
+        &s->revision->settings->tls_reports;
+    unsigned demands = s->destination != NULL ? s->destination->demands : 0;
+
+    if (s->delivery->on_session == NULL || s->destination == NULL ||
+        s->destination->domain[0] == '\0' || s->destination->domain[0] == '[')
+        return false;
+    if (!reports->enabled && reports->failure_recipient_count == 0)
+        return false;
+    if (demands & ENVELOPE_TLS_REPORT)
+        return false;
+    return (demands & ENVELOPE_TLS_OPTIONAL) == 0 ||
+           (demands & ENVELOPE_REQUIRETLS) != 0;
+}
+
+static void
+print_records(const struct dane_evidence *dane, struct buf *out)
+{
+    char line[320];
+
+    for (size_t i = 0; i < dane->tlsa_count; i++) {
+        tls_tlsa_print(&dane->tlsa[i], line, sizeof line);
+        if (i > 0)
+            buf_add_char(out, '\n');
+        buf_add_str(out, line);
+    }
+}
+
+/* The policy as the report wants it, unless it was told today. */
+static void
+print_policy(const struct session *s, size_t target,
+             const struct tls_decision *decision, struct buf *out)
+{
+    struct delivery_memory *told = &s->delivery->told;
+    int64_t wall_s = loop_wall_us(s->worker->loop) / 1000000;
+    uint64_t now = loop_now(s->worker->loop);
+    uint64_t left_ms = (uint64_t)(DAY_S - wall_s % DAY_S) * 1000;
+    const struct dane_evidence *dane =
+        target < s->dane_count ? s->dane[target] : NULL;
+    struct buf key = {0};
+
+    if (decision->policy == LEDGER_POLICY_STS && s->sts.policy != NULL)
+        sts_policy_print(s->sts.policy, out);
+    else if (decision->policy == LEDGER_POLICY_TLSA && dane != NULL)
+        print_records(dane, out);
+    buf_printf(&key, "%s\n%s\n%lld\n", s->policy_domain, s->sts.id,
+               (long long)(wall_s / DAY_S));
+    buf_add(&key, buf_view(out));
+    if (delivery_memory_has(told, buf_view(&key), now))
+        buf_reset(out);
+    else if (buf_length(out) > 0)
+        delivery_memory_note(told, buf_view(&key), now, now + left_ms);
+    buf_fini(&key);
+}
+
+static void
+tell(const struct session *s, size_t target,
+     const struct tls_decision *decision, struct ledger_session *record)
+{
+    struct buf text = {0};
+
+    print_policy(s, target, decision, &text);
+    record->ended_us = loop_wall_us(s->worker->loop);
+    record->domain = sv_of(s->policy_domain);
+    record->policy = decision->policy;
+    if (decision->policy == LEDGER_POLICY_STS)
+        record->policy_id = sv_of(s->sts.id);
+    record->policy_text = buf_view(&text);
+    s->delivery->on_session(s->delivery->session_arg, record);
+    buf_fini(&text);
+}
+
+static void
+set_failure(struct ledger_session *record, enum ledger_tls_result result,
+            const struct tls_failure *failure, bool enforced)
+{
+    record->result = result;
+    record->enforced = enforced;
+    record->stage = failure->stage;
+    record->reason = sv_of(failure->reason);
+}
+
+/* The policy was announced and could not be had: the session went without, and
+ * that is what the domain has to know. */
+static bool
+is_unfetched(const struct tls_decision *decision)
+{
+    return decision->policy == LEDGER_POLICY_STS &&
+           decision->sts_state == STS_UNFETCHED;
+}
+
+static void
+set_unfetched(const struct session *s, struct ledger_session *record)
+{
+    record->result = TLS_RESULT_STS_FETCH;
+    record->enforced = false;
+    record->stage = STAGE_NONE;
+    record->reason = sv_of(s->sts.reason);
+}
+
+void
+session_report_client(const struct session *s, const struct client_loss *loss)
+{
+    const struct client *client = s->client;
+    const struct tls_decision *decision = client_decision(client);
+    struct ledger_session record = {
+        .host = sv_of(client_host(client)),
+        .ip = sv_of(client_ip(client)),
+        .helo = sv_of(client_server_helo(client)),
+        .local_ip = sv_of(client_local_ip(client)),
+        .tls_version = sv_of(client_tls_version(client)),
+        .tls_cipher = sv_of(client_tls_cipher(client)),
+        .delivery = sv_of(client_delivery(client)),
+        .result = TLS_RESULT_OK,
+    };
+
+    if (!counts(s) || (loss != NULL && !loss->tls) ||
+        decision->floor == FLOOR_CLEAR)
+        return;
+    if (loss != NULL)
+        set_failure(&record, loss->result, &loss->failure,
+                    decision->floor >= FLOOR_ENCRYPTED);
+    else if (client_noted(client)->stage != STAGE_NONE)
+        set_failure(&record, client_noted_result(client), client_noted(client),
+                    false);
+    else if (is_unfetched(decision))
+        set_unfetched(s, &record);
+    else if (client_tls(client) == NULL)
+        set_failure(&record, client_result_of(client_clear(client)->stage),
+                    client_clear(client), false);
+    tell(s, s->target, decision, &record);
+}
+
+static enum ledger_tls_result
+refusal_result(const struct session *s, size_t target,
+               const struct tls_decision *decision)
+{
+    if (decision->refusal.stage == STAGE_STS_MX)
+        return TLS_RESULT_VALIDATION;
+    if (target < s->dane_count && s->dane[target] != NULL &&
+        s->dane[target]->state == DANE_FAILED)
+        return TLS_RESULT_DNSSEC_INVALID;
+    if (decision->refusal.why == WHY_DANE_UNUSABLE)
+        return TLS_RESULT_TLSA_INVALID;
+    return TLS_RESULT_DANE_REQUIRED;
+}
+
+/* A policy that cannot be found out is nothing to report: there is none to
+ * report under. */
+void
+session_report_refusal(const struct session *s, size_t target,
+                       const struct tls_decision *decision)
+{
+    struct ledger_session record = {
+        .host = sv_of(s->route->targets[target].host),
+        .enforced = true,
+        .stage = decision->refusal.stage,
+        .reason = sv_of(decision->refusal.sentence),
+    };
+
+    if (!counts(s) || decision->refusal.stage == STAGE_DNS)
+        return;
+    record.result = refusal_result(s, target, decision);
+    tell(s, target, decision, &record);
+}
