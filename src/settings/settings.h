@@ -383,6 +383,7 @@ struct settings {
         enum log_format format;
     } log;
     uint64_t drain_timeout; /* ms that SIGTERM waits for sessions */
+    uint64_t watchdog;      /* ms that a loop may stand still; 0: for ever */
     struct certificate_settings *certificates;
     size_t certificate_count;
     uint64_t certificate_check; /* ms between looks at the files; 0: off */

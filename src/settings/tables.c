@@ -34,6 +34,10 @@ static const struct conf_field rows[] = {
     {DURATION(drain_timeout), .dflt = "30s", .max = 3600000,
      .doc = "After SIGTERM no new connection is taken; sessions may go on this "
             "long to finish the message in hand."},
+    {DURATION(watchdog), .dflt = "60s", .min = 1000, .max = 3600000,
+     .word = "off",
+     .doc = "A process of which one loop does not answer for that long is "
+            "ended and started again. With `off` nobody looks."},
     {.name = "dns",
      .type = CONF_STRUCT,
      .offset = offsetof(STRUCT, dns),

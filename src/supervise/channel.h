@@ -29,13 +29,14 @@ enum {
 enum channel_type {
     /* To the process. */
     CHANNEL_REVISION = 1, /* number: revision; values[0]: loops, [1]: start of
-                           * the supervisor; text: path; one descriptor */
+                           * the supervisor; flag: files changed, not the text;
+                           * text: path; one descriptor */
     CHANNEL_SOCKETS,      /* name: listener, or "" for the socket of calls */
     CHANNEL_PREPARE,      /* number: revision */
     CHANNEL_COMMIT,       /* number: revision */
     CHANNEL_ABANDON,      /* number: revision */
     CHANNEL_LOG_REOPEN,
-    CHANNEL_PING, /* answer with the same */
+    CHANNEL_PING, /* answer with the same when all loops have turned */
     CHANNEL_DRAIN,
     CHANNEL_STOP,
     CHANNEL_PROCESS,  /* name; number: index; values: state, pid, restarts,

@@ -142,7 +142,7 @@ on_message(struct child_process *child, const struct channel_message *message,
         log_reopen();
         break;
     case CHANNEL_PING:
-        child_tell(child, message);
+        child_loops_ping(child);
         break;
     case CHANNEL_DRAIN:
         drain_for_good(child);

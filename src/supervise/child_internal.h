@@ -11,11 +11,19 @@
 /* Sockets and settings that came together. */
 struct child_revision {
     uint64_t number;
-    int text_fd; /* -1: none */
+    bool of_files; /* files changed, not the text */
+    int text_fd;   /* -1: none */
     char path[sizeof((struct channel_message *)NULL)->text];
     struct settings *settings;
     struct service_socket *sockets; /* owned, with their descriptors */
     size_t socket_count;
+};
+
+/* A ping goes through all loops and comes back to the main one. */
+struct child_round {
+    struct task task;
+    size_t at;      /* the loop that it is on its way to */
+    bool under_way; /* main loop only */
 };
 
 struct child_process {
@@ -34,6 +42,7 @@ struct child_process {
     struct timer drain_limit;
     struct task finish;
     int status;
+    struct child_round round;
     /* Under lock: */
     pthread_mutex_t lock;
     struct map alerts; /* raised keys */
@@ -46,6 +55,8 @@ struct child_process {
 MUST_USE bool child_loops_open(struct child_process *child, size_t count,
                                struct err *err);
 void child_loops_stop(struct child_process *child);
+/* Answers a ping when every loop has turned once. */
+void child_loops_ping(struct child_process *child);
 
 /* --- child_revision.c ---------------------------------------------------- */
 void child_on_revision(struct child_process *child,

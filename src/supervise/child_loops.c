@@ -99,6 +99,42 @@ child_loops_open(struct child_process *child, size_t count, struct err *err)
     return true;
 }
 
+static void
+round_ended(struct child_process *child)
+{
+    child->round.under_way = false;
+    child_tell(child, &(const struct channel_message){.type = CHANNEL_PING});
+}
+
+static void
+on_round(struct task *task)
+{
+    struct child_process *child =
+        CONTAINER_OF(task, struct child_process, round.task);
+    struct child_round *round = &child->round;
+
+    if (round->at == 0) {
+        round_ended(child);
+        return;
+    }
+    round->at = (round->at + 1) % child->host.loop_count;
+    loop_post(child->host.loops[round->at], task);
+}
+
+/* A second ping while one goes round would say nothing new. */
+void
+child_loops_ping(struct child_process *child)
+{
+    struct child_round *round = &child->round;
+
+    if (round->under_way)
+        return;
+    round->under_way = true;
+    round->task.run = on_round;
+    round->at = child->host.loop_count > 1 ? 1 : 0;
+    loop_post(child->host.loops[round->at], &round->task);
+}
+
 /* The process is about to end: what connections still linger goes with it, so
  * the loops are stopped and not freed. */
 void

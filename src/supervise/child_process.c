@@ -119,6 +119,7 @@ child_send_revision(struct supervisor *s, struct child *child,
 {
     struct channel_message message = {
         .type = CHANNEL_REVISION,
+        .flag = revision->of_files,
         .number = revision->number,
         .values = {(int64_t)s->loops, s->started},
     };
@@ -289,16 +290,18 @@ child_hung(struct child *child)
     kill(child->pid, SIGKILL);
 }
 
-/* The service manager watches us, and we the services: one whose main loop does
- * not turn within the time is as bad as a dead one. */
+/* A service of which one loop does not turn within the time is as bad as a dead
+ * one. */
 static uint64_t
 child_watch(struct supervisor *s, struct child *child, uint64_t now)
 {
-    if (s->watchdog_period == 0 || child->state != LINK_READY)
+    uint64_t limit = s->revision.settings->watchdog;
+
+    if (limit == 0 || child->state != LINK_READY)
         return NEVER;
     if (child->ping_at > now)
         return child->ping_at;
-    child->ping_at = now + 2 * s->watchdog_period;
+    child->ping_at = now + limit;
     if (s->reload.active)
         return child->ping_at; /* it may take its time to prepare */
     if (child->pinged) {

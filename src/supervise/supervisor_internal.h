@@ -45,7 +45,8 @@ struct child {
 struct revision {
     uint64_t number;
     struct settings *settings;
-    int text_fd; /* sealed memory with the YAML */
+    int text_fd;   /* sealed memory with the YAML */
+    bool of_files; /* a candidate: files changed, the text is in force */
     struct listen_set listeners;
 };
 
@@ -88,8 +89,8 @@ struct supervisor {
     bool announced; /* all were ready once */
     bool ended;
     int status;               /* of the exit */
-    uint64_t watchdog_period; /* ms between our signs of life; services get
-                               * twice that for an answer; 0: not asked for */
+    uint64_t watchdog_period; /* ms between our signs of life to the service
+                               * manager; 0: not asked for */
     uint64_t watchdog_at;
 };
 

@@ -7,7 +7,8 @@
  *   slow-NAME.test     NAME takes a second to prepare
  *   stuck-NAME.test    NAME never finishes to drain
  *
- * and the calls NAME.crash, NAME.hang and NAME.alert do what they say. */
+ * and the calls NAME.crash, NAME.hang, NAME.hang_second (loop) and NAME.alert
+ * do what they say. */
 #include "base/log.h"
 #include "net/conn.h"
 #include "service/service.h"
@@ -218,6 +219,14 @@ standin_stop(void *self)
 }
 
 static void
+hang(struct task *task UNUSED)
+{
+    pause();
+}
+
+static struct task hanging = {.run = hang};
+
+static void
 standin_request(void *self, struct rpc_call *call)
 {
     struct standin *s = self;
@@ -228,6 +237,8 @@ standin_request(void *self, struct rpc_call *call)
         abort();
     if (sv_is(method, "hang"))
         pause();
+    if (sv_is(method, "hang_second"))
+        loop_post(s->host->loops[1], &hanging);
     if (sv_is(method, "alert"))
         s->host->alert(s->host, "test.alert", true, "told to complain");
     rpc_result(call,

@@ -677,15 +677,13 @@ def test_service_manager_is_told(standin):
         assert seen
 
 
-def test_hung_service_is_replaced(standin):
-    os.environ["WATCHDOG_USEC"] = "2000000"
-    try:
-        standin.start()
-    finally:
-        del os.environ["WATCHDOG_USEC"]
+@pytest.mark.parametrize("how", ("hang", "hang_second"))
+def test_hung_service_is_replaced(standin, how):
+    standin.write(extra="watchdog: 1s\n")
+    standin.start()
     with socket.socket(socket.AF_UNIX) as call:
         call.connect(str(standin.folder / "state/run/control.sock"))
-        call.sendall(b'{"method":"sender.hang"}\n')
+        call.sendall(b'{"method":"sender.%s"}\n' % how.encode())
         wait_for(lambda: standin.events("supervisor.child_hung"))
     wait_for(lambda: standin.ready() and standin.processes()["sender"]["restarts"] == 1)
     assert standin.processes()["receiver"]["restarts"] == 0
