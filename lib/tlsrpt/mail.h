@@ -9,7 +9,7 @@ struct tlsrpt_mail {
     struct sv submitter; /* domain that reports */
     struct sv domain;    /* that it is about */
     struct sv report_id; /* "left@right" */
-    struct sv unique;    /* letters and digits; another for each mail */
+    struct sv unique;    /* letters, digits, hyphens; of this mail alone */
     const char *day;     /* "2026-11-22" */
     struct sv file_name; /* of the attachment */
     struct sv gzip;      /* the report, compressed */

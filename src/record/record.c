@@ -1,0 +1,189 @@
+#include "record/record_internal.h"
+
+#include "base/log.h"
+#include "record/counts.h"
+#include "record/database.h"
+#include "record/troubles.h"
+
+enum { OPEN_AGAIN = 10000 }; /* ms */
+#define DATABASE_ALERT "record.database"
+
+static int64_t
+today(const struct record *record)
+{
+    return day_of(loop_wall_us(record->loop) / 1000000);
+}
+
+static void
+alert(struct record *record, bool raised, const char *text)
+{
+    record->host->alert(record->host, DATABASE_ALERT, raised, text);
+}
+
+/* --- What comes from the ledger ------------------------------------------- */
+
+static bool
+on_session(void *owner, const struct ledger_session *session, struct err *err)
+{
+    struct record *record = owner;
+    const struct tls_report_settings *settings =
+        &record->world->settings->tls_reports;
+    bool old = day_of(session->ended_us / 1000000) < record->first_day;
+
+    if (settings->enabled && !old && !counts_add(record->store, session, err))
+        return false;
+    return settings->failure_recipient_count == 0 ||
+           !troubles_concern(session) ||
+           troubles_add(record->store, session, err);
+}
+
+static void
+on_committed(void *owner, bool caught_up)
+{
+    struct record *record = owner;
+
+    if (caught_up)
+        notices_kick(record->notices);
+}
+
+static void
+on_trouble(void *owner, const char *reason)
+{
+    alert(owner, reason != NULL, reason != NULL ? reason : "works again");
+}
+
+/* --- What dispatch asks ----------------------------------------------------
+ */
+
+static bool
+is_counted(void *owner)
+{
+    return tail_caught_up(((struct record *)owner)->tail);
+}
+
+static void
+on_step(void *owner, int64_t day, const char *domain)
+{
+    calls_step(owner, day, domain);
+}
+
+/* --- The database ----------------------------------------------------------
+ */
+
+static void
+start_parts(struct record *record)
+{
+    const char *state_dir = record->world->settings->state_dir;
+    const struct tail_calls tail_calls = {on_session, on_committed, on_trouble,
+                                          record};
+    const struct dispatch_owner owner = {is_counted, on_step, record};
+
+    record->tail =
+        tail_new(record->loop, state_dir, record->store, &tail_calls);
+    record->dispatch =
+        dispatch_new(record->loop, record->store, record->world, &owner);
+    record->notices = notices_new(record->loop, record->store, record->world);
+}
+
+static bool
+open_database(struct record *record, struct err *err)
+{
+    bool damaged;
+
+    record->store = database_open(record->world->settings->state_dir,
+                                  today(record), &damaged, err);
+    if (record->store == NULL)
+        return false;
+    if (damaged)
+        log_event(NULL, LOG_ERROR, "record.reset",
+                  LOG_STR("reason", "record.db was damaged; it is kept as "
+                                    "record.db.damaged, and a new one begun"));
+    if (database_first_day(record->store, &record->first_day, err))
+        return true;
+    store_close(record->store);
+    record->store = NULL;
+    return false;
+}
+
+static void
+on_opening(struct timer *timer)
+{
+    struct record *record = CONTAINER_OF(timer, struct record, opening);
+    struct err err = {0};
+
+    if (open_database(record, &err)) {
+        alert(record, false, "works again");
+        start_parts(record);
+        return;
+    }
+    log_event(NULL, LOG_ERROR, "record.database", LOG_STR("reason", err.text));
+    alert(record, true, err.text);
+    timer_arm(timer, OPEN_AGAIN);
+}
+
+/* --- The service's steps ---------------------------------------------------
+ */
+
+struct record *
+record_new(struct service_host *host, struct settings *settings,
+           struct err *err)
+{
+    struct record *record = mem_alloc(sizeof *record);
+
+    record->host = host;
+    record->loop = host->loops[0];
+    list_init(&record->waiters);
+    timer_init(&record->opening, record->loop, on_opening);
+    record->world = world_new(record->loop, settings, err);
+    if (record->world == NULL) {
+        record_free(record);
+        return NULL;
+    }
+    timer_arm(&record->opening, 0);
+    return record;
+}
+
+void
+record_free(struct record *record)
+{
+    if (record == NULL)
+        return;
+    timer_fini(&record->opening);
+    calls_give_up(record);
+    notices_free(record->notices);
+    dispatch_free(record->dispatch);
+    tail_free(record->tail);
+    store_close(record->store);
+    world_free(record->world);
+    world_free(record->candidate);
+    mem_free(record);
+}
+
+bool
+record_prepare(struct record *record, struct settings *candidate,
+               struct err *err)
+{
+    record->candidate = world_new(record->loop, candidate, err);
+    return record->candidate != NULL;
+}
+
+void
+record_commit(struct record *record)
+{
+    struct record_world *old = record->world;
+
+    record->world = record->candidate;
+    record->candidate = NULL;
+    if (record->dispatch != NULL) {
+        dispatch_set_world(record->dispatch, record->world);
+        notices_set_world(record->notices, record->world);
+    }
+    world_free(old);
+}
+
+void
+record_abandon(struct record *record)
+{
+    world_free(record->candidate);
+    record->candidate = NULL;
+}
