@@ -25,8 +25,9 @@ MUST_USE struct sts_cache *sts_cache_new(struct loop *loop,
 /* A reload; on the main loop.  Both are referenced. */
 void sts_cache_set(struct sts_cache *cache, struct settings *settings,
                    struct dns_resolver *resolver);
-/* Tells of policies in use that will run out because they cannot be refreshed;
- * a key for each domain.  Comes on the main loop. */
+/* Tells of policies in use that will run out because they cannot be refreshed,
+ * a key for each domain, and of a disk that takes none.  From any thread; it
+ * may not call the cache. */
 void sts_cache_on_alert(struct sts_cache *cache,
                         void (*on_alert)(void *arg, const char *key,
                                          bool raised, const char *text),
