@@ -83,7 +83,9 @@ static const struct method {
     {"reload", call_reload, NULL}, {"queue.", NULL, "sender"},
     {"delivery.", NULL, "sender"}, {"sender.", NULL, "sender"},
     {"sts.", NULL, "sender"},      {"receiver.", NULL, "receiver"},
-    {"dns.", NULL, "sender"},      {"dane.", NULL, "sender"},
+    {"route.", NULL, "sender"},    {"explain", NULL, "sender"},
+    {"tls.", NULL, "sender"},      {"dns.", NULL, "sender"},
+    {"dane.", NULL, "sender"},
 };
 
 static const struct method *

@@ -167,6 +167,10 @@ wants_sts(const struct question *q)
 {
     bool wants = false;
 
+    /* The policy is of the recipients' domain, so servers of a route have none
+     * (RFC 8461 section 3.4). */
+    if (q->destination.domain[0] == '\0')
+        return false;
     for (size_t i = 0; i < q->host_count; i++)
         wants |= decide_wants_sts(&q->hosts[i].evidence);
     return wants && q->explainer->cache != NULL;
@@ -196,10 +200,10 @@ add_host(struct question *q, const struct route_target *target)
     host->question = q;
     host->target = target;
     host->evidence = (struct tls_evidence){
-        .domain = q->domain,
+        .domain = q->policy_domain,
         .host = target->host,
         .host_is_literal = target->literal,
-        .by_mx = q->destination.domain[0] != '\0' && !target->literal,
+        .by_mx = target->by_mx,
         .mx_state = target->mx_state,
         .control = q->control,
         .demands = q->demands,
@@ -267,8 +271,9 @@ set_destination(struct question *q)
         buf_add_str(&key, q->domain);
     q->destination.key = sv_dup(buf_view(&key));
     q->destination.domain = mem_strdup(is_static ? "" : q->domain);
-    q->destination.policy_domain =
-        sv_of(is_static ? q->control->domain : q->domain);
+    q->policy_domain = is_static ? q->control->domain : q->domain;
+    q->destination.policy_domain = sv_of(q->policy_domain);
+    q->destination.demands = q->demands;
     buf_fini(&key);
 }
 
@@ -376,26 +381,32 @@ ask(struct explainer *explainer, struct rpc_call *call, enum question_kind kind)
     }
 }
 
+static const struct {
+    const char *method;
+    enum question_kind kind;
+} methods[] = {{"route.show", QUESTION_ROUTE},
+               {"explain", QUESTION_EXPLAIN},
+               {"tls.check", QUESTION_CHECK}};
+
+bool
+explainer_knows(const char *method)
+{
+    for (size_t i = 0; i < COUNT_OF(methods); i++)
+        if (strcmp(method, methods[i].method) == 0)
+            return true;
+    return false;
+}
+
 void
 explainer_request(struct explainer *explainer, struct rpc_call *call)
 {
-    static const struct {
-        const char *method;
-        enum question_kind kind;
-    } methods[] = {{"route.show", QUESTION_ROUTE},
-                   {"explain", QUESTION_EXPLAIN},
-                   {"tls.check", QUESTION_CHECK}};
-
     if (explainer->questions.length >= QUESTIONS_MAX) {
         rpc_error(call, "too many such questions are being answered");
         return;
     }
     for (size_t i = 0; i < COUNT_OF(methods); i++)
-        if (strcmp(rpc_method(call), methods[i].method) == 0) {
+        if (strcmp(rpc_method(call), methods[i].method) == 0)
             ask(explainer, call, methods[i].kind);
-            return;
-        }
-    rpc_error(call, "the sender knows no call %s", rpc_method(call));
 }
 
 struct explainer *

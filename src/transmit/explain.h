@@ -30,5 +30,6 @@ struct explainer *explainer_new(struct loop *loop, struct delivery *delivery,
 void explainer_free(struct explainer *explainer); /* NULL is fine */
 
 /* "route.show", "explain", "tls.check". */
+bool explainer_knows(const char *method);
 void explainer_request(struct explainer *explainer, struct rpc_call *call);
 #endif

@@ -39,6 +39,7 @@ struct question {
     enum question_kind kind;
     struct revision *revision;         /* reference */
     char domain[256];                  /* canonical */
+    const char *policy_domain;         /* that decisions are about */
     uint16_t port;                     /* instead of the usual; 0 */
     unsigned demands;                  /* enum envelope_tls */
     const struct route_settings *rule; /* static route; NULL: by MX */

@@ -57,7 +57,8 @@ struct route_query *route_find(struct dns_resolver *resolver, struct loop *loop,
                                void *arg);
 /* For views; at once after route_find().  The route then comes with
  *   {"lookups": [{"name", "type", "state", "canonical", "ttl", "reason",
- *                 "nxdomain", "secure_denial", "records"}],
+ *                 "nxdomain", "secure_denial", "records",
+ *                 "aliases": [{"name", "target", "state"}]}],
  *    "servers": [{"host", "preference", "port", "literal", "mx_state",
  *                 "address_state", "canonical", "removed",
  *                 "addresses": [{"ip", "removed"}]}],

@@ -33,6 +33,19 @@ record_json(enum dns_type type, const struct dns_record *record)
     return json_string(text);
 }
 
+static json_t *
+aliases_json(const struct dns_answer *answer)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < answer->alias_count; i++)
+        json_array_append_new(
+            list, json_pack("{s:s,s:s,s:s}", "name", answer->aliases[i].name,
+                            "target", answer->aliases[i].target, "state",
+                            dns_state_name(answer->aliases[i].state)));
+    return list;
+}
+
 void
 route_trace_answer(json_t *trace, const char *name, enum dns_type type,
                    const struct dns_answer *answer)
@@ -45,6 +58,8 @@ route_trace_answer(json_t *trace, const char *name, enum dns_type type,
                        "state", dns_state_name(answer->state));
     if (answer->name[0] != '\0' && strcmp(answer->name, name) != 0)
         set_text(lookup, "canonical", answer->name);
+    if (answer->alias_count > 0)
+        json_object_set_new(lookup, "aliases", aliases_json(answer));
     set_text(lookup, "reason", answer->reason);
     if (answer->nxdomain)
         json_object_set_new(lookup, "nxdomain", json_true());
@@ -101,10 +116,51 @@ why_removed(const struct route_host *host)
                       : "it has no address";
 }
 
+/* Moves what was asked about this name and type to the end of list. */
+static void
+move_lookup(json_t *from, const char *name, const char *type, json_t *list)
+{
+    json_t *lookup;
+    size_t i;
+
+    json_array_foreach(from, i, lookup)
+    {
+        if (strcmp(json_string_value(json_object_get(lookup, "type")), type) !=
+                0 ||
+            (name != NULL &&
+             strcmp(json_string_value(json_object_get(lookup, "name")), name) !=
+                 0))
+            continue;
+        json_array_append(list, lookup);
+        json_array_remove(from, i);
+        return;
+    }
+}
+
+/* Answers come in any order; people read them by preference. */
+static void
+sort_lookups(json_t *trace, const struct route_host *hosts, size_t count)
+{
+    json_t *from = json_object_get(trace, "lookups");
+    json_t *sorted = json_array();
+
+    for (size_t i = json_array_size(from); i > 0; i--)
+        move_lookup(from, NULL, "MX", sorted);
+    for (size_t i = 0; i < count; i++) {
+        move_lookup(from, hosts[i].name, "A", sorted);
+        move_lookup(from, hosts[i].name, "AAAA", sorted);
+    }
+    json_array_extend(sorted, from);
+    json_object_set_new(trace, "lookups", sorted);
+}
+
 void
 route_trace_hosts(json_t *trace, const struct route_host *hosts, size_t count)
 {
-    for (size_t i = 0; trace != NULL && i < count; i++) {
+    if (trace == NULL)
+        return;
+    sort_lookups(trace, hosts, count);
+    for (size_t i = 0; i < count; i++) {
         const struct route_host *host = &hosts[i];
         json_t *server = json_pack(
             "{s:s,s:i,s:i,s:b,s:s,s:s,s:o}", "host", host->name, "preference",

@@ -6,6 +6,7 @@
 #include "service/service.h"
 #include "spool/spool.h"
 #include "transmit/delivery.h"
+#include "transmit/explain.h"
 #include "transmit/queue.h"
 #include "transmit/tls_trouble.h"
 
@@ -18,6 +19,7 @@ struct sender {
     struct delivery *delivery;
     struct sts_cache *sts;     /* policies of other domains */
     struct dns_view *dns_view; /* whether DNSSEC works; calls */
+    struct explainer *explainer;
     struct tls_troubles *troubles;
     struct settings *candidate; /* referenced between prepare and commit */
     struct timer watch;         /* of the spool's health */
@@ -67,6 +69,7 @@ sender_stop(void *self)
     struct sender *sender = self;
 
     timer_fini(&sender->watch);
+    explainer_free(sender->explainer);
     if (sender->delivery != NULL)
         delivery_free(sender->delivery);
     sts_cache_free(sender->sts);
@@ -102,6 +105,8 @@ sender_open(struct sender *sender, struct settings *settings, struct err *err)
     sender->dns_view = dns_view_new(host->loops[0], on_trouble, sender);
     dns_view_set(sender->dns_view, &settings->dns,
                  delivery_resolver(sender->delivery));
+    sender->explainer =
+        explainer_new(host->loops[0], sender->delivery, sender->sts);
     calls.owner = sender->delivery;
     sender->queue =
         queue_open(sender->spool, host->loops[0], settings, &calls, err);
@@ -212,6 +217,8 @@ sender_request(void *self, struct rpc_call *call)
         sts_request(sender->sts, call);
     else if (sv_take_prefix(&method, SV("dns.")))
         dns_view_request(sender->dns_view, call);
+    else if (explainer_knows(rpc_method(call)))
+        explainer_request(sender->explainer, call);
     else
         rpc_error(call, "the sender knows no call %s", rpc_method(call));
 }
