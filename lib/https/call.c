@@ -200,20 +200,31 @@ part(CURLU *url, CURLUPart what, char *out, size_t size)
     return ok;
 }
 
+static bool
+scheme_is_allowed(struct https_call *call, CURLU *url)
+{
+    char scheme[8];
+    bool may_be_clear = call->clear_text;
+
+    if (!part(url, CURLUPART_SCHEME, scheme, sizeof scheme))
+        return false;
+    call->clear_text = may_be_clear && strcmp(scheme, "http") == 0;
+    return call->clear_text || strcmp(scheme, "https") == 0;
+}
+
 /* Names and passwords in a URL have no place here. */
 static bool
 read_url(struct https_call *call)
 {
     CURLU *url = curl_url();
-    char port[8], ignored[8];
+    char port[8];
     uint32_t number = 0;
     bool ok;
 
     ok = curl_url_set(url, CURLUPART_URL, call->url,
                       CURLU_NON_SUPPORT_SCHEME | CURLU_DISALLOW_USER) ==
              CURLUE_OK &&
-         part(url, CURLUPART_SCHEME, ignored, sizeof ignored) &&
-         strcmp(ignored, "https") == 0 &&
+         scheme_is_allowed(call, url) &&
          part(url, CURLUPART_HOST, call->host, sizeof call->host) &&
          part(url, CURLUPART_PORT, port, sizeof port) &&
          sv_to_u32(sv_of(port), &number) && number > 0 && number <= UINT16_MAX;
@@ -249,6 +260,7 @@ copy_request(struct https_call *call, const struct https_request *request)
     call->body = sv_dup(request->body);
     call->body_length = request->body.n;
     call->max_body = request->max_body;
+    call->clear_text = request->clear_text;
     call->deadline = loop_now(call->client->loop) + request->timeout_ms;
 }
 
@@ -271,7 +283,8 @@ https_send(struct https_client *client, struct dns_resolver *resolver,
         trim_host(call->host);
         look_up(call, resolver);
     } else {
-        call_fail(call, HTTPS_IO, "%.120s is no URL of HTTPS", call->url);
+        call_fail(call, HTTPS_IO, "%.120s is no URL of %s", call->url,
+                  request->clear_text ? "HTTP or HTTPS" : "HTTPS");
         finish(call);
     }
     return call;

@@ -114,7 +114,7 @@ set_limits(struct https_call *call)
     SET(call, CURLOPT_TIMEOUT_MS, 0L); /* the call's own timer */
     SET(call, CURLOPT_CONNECTTIMEOUT_MS,
         (long)(share < HTTPS_CONNECT_MS ? share + 1 : HTTPS_CONNECT_MS));
-    SET(call, CURLOPT_PROTOCOLS_STR, "https");
+    SET(call, CURLOPT_PROTOCOLS_STR, call->clear_text ? "http" : "https");
     SET(call, CURLOPT_FOLLOWLOCATION, 0L);
     SET(call, CURLOPT_PROXY, ""); /* also none of the environment's */
     SET(call, CURLOPT_NOPROXY, "*");

@@ -56,6 +56,8 @@ struct https_answer {
 
 struct https_request {
     const char *url;          /* https://host[:port]/path */
+    bool clear_text;          /* http:// will do: for answers that carry their
+                               * own signature, as those of OCSP */
     const char *media_type;   /* what the answer must be; NULL: anything */
     const char *content_type; /* POST: of body; NULL: GET */
     struct sv body;           /* POST; copied */
