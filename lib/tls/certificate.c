@@ -224,6 +224,19 @@ certificate_load(const struct tls_certificate_files *files,
 }
 
 void
+certificate_copy(const struct certificate *from, struct certificate *to)
+{
+    *to = (struct certificate){.leaf = from->leaf,
+                               .chain = X509_chain_up_ref(from->chain),
+                               .key = from->key};
+    if (to->chain == NULL)
+        abort(); /* out of memory, as everywhere */
+    X509_up_ref(to->leaf);
+    EVP_PKEY_up_ref(to->key);
+    collect_names(to);
+}
+
+void
 certificate_fini(struct certificate *certificate)
 {
     X509_free(certificate->leaf);

@@ -252,7 +252,7 @@ load_certificate(struct tls_context *context, size_t i,
 {
     struct certificate *certificate = &context->certificates[i];
 
-    if (!certificate_load(files, certificate, err))
+    if (!pair_load(files, certificate, err))
         return false;
     /* A bad response is no reason not to start: tls_staple_check() tells. */
     if (files->ocsp != NULL && *files->ocsp != '\0' &&
@@ -355,7 +355,7 @@ client_certificate(struct tls_context *context,
         return true;
     context->has_certificate = true;
     watch_certificate(context, files);
-    if (!certificate_load(files, &context->certificates[0], err))
+    if (!pair_load(files, &context->certificates[0], err))
         return false;
     if (certificate_use(&context->certificates[0], context->ctx[0], err))
         return true;

@@ -45,6 +45,8 @@ struct tls_certificate_files {
     const char *key;   /* PEM; refused when others may read it */
     const char *ocsp;  /* DER, or NULL, "": a response of the authority that is
                         * stapled while it is fresh and good */
+    bool keep; /* for contexts: where the pair cannot be used now, what this
+                * process read before from the same two paths */
 };
 
 /* Checks one pair as the server would use it: readable, key private and
@@ -57,6 +59,14 @@ MUST_USE bool tls_certificate_check(const struct tls_certificate_files *files,
  * stapled.  files->ocsp names one. */
 MUST_USE bool tls_staple_check(const struct tls_certificate_files *files,
                                struct err *err);
+/* The same; and the seconds since 1970 between which it may be stapled. */
+struct tls_staple_period {
+    int64_t from, until;
+    bool revoked; /* why it may not: the authority says so */
+};
+MUST_USE bool tls_staple_period_of(const struct tls_certificate_files *files,
+                                   struct tls_staple_period *period,
+                                   struct err *err);
 
 /* Whose certificates are believed.  NULL stands for {.system = true}. */
 struct tls_trust {

@@ -110,6 +110,7 @@ judge(OCSP_SINGLERESP *single, struct staple *staple, const char *path,
 
     staple->from = seconds_of(from) - CLOCK_SKEW;
     staple->until = seconds_of(until);
+    staple->revoked = status == V_OCSP_CERTSTATUS_REVOKED;
     if (status != V_OCSP_CERTSTATUS_GOOD)
         err_set(err, "%s says that the certificate is %s", path,
                 OCSP_cert_status_str(status));
@@ -157,8 +158,12 @@ staple_load(struct staple *staple, const struct certificate *certificate,
     ok = basic != NULL && check(basic, certificate, staple, path, err);
     OCSP_BASICRESP_free(basic);
     ERR_clear_error();
-    if (!ok)
+    if (!ok) {
+        bool revoked = staple->revoked;
+
         staple_fini(staple);
+        staple->revoked = revoked;
+    }
     return ok;
 }
 
@@ -206,13 +211,25 @@ staples_use(SSL_CTX *ctx, struct tls_context *context)
 bool
 tls_staple_check(const struct tls_certificate_files *files, struct err *err)
 {
+    struct tls_staple_period period;
+
+    return tls_staple_period_of(files, &period, err);
+}
+
+bool
+tls_staple_period_of(const struct tls_certificate_files *files,
+                     struct tls_staple_period *period, struct err *err)
+{
     struct certificate certificate;
     struct staple staple;
     bool ok;
 
+    *period = (struct tls_staple_period){0};
     if (!certificate_load(files, &certificate, err))
         return false;
     ok = staple_load(&staple, &certificate, files->ocsp, err);
+    *period =
+        (struct tls_staple_period){staple.from, staple.until, staple.revoked};
     if (!ok)
         err_wrap(err, "certificate %s: OCSP response", files->name);
     staple_fini(&staple);

@@ -19,6 +19,7 @@ struct staple {
     unsigned char *der; /* owned, by the library's allocator; NULL: none */
     size_t n;
     int64_t from, until; /* seconds since 1970 */
+    bool revoked;        /* it says that the certificate is */
 };
 
 /* A chain with its key, loaded and checked. */
@@ -52,6 +53,11 @@ enum tls_verdict verdict_of(long error); /* X509_V_ERR_… */
 bool certificate_load(const struct tls_certificate_files *files,
                       struct certificate *certificate, struct err *err);
 void certificate_fini(struct certificate *certificate);
+/* Shares what the library counts; without the staple. */
+void certificate_copy(const struct certificate *from, struct certificate *to);
+/* pairs.c: the same with files->keep. */
+bool pair_load(const struct tls_certificate_files *files,
+               struct certificate *certificate, struct err *err);
 bool certificate_use(const struct certificate *certificate, SSL_CTX *ctx,
                      struct err *err);
 enum name_match { NAME_NO, NAME_WILDCARD, NAME_EXACT };

@@ -81,14 +81,8 @@ make_context(const struct listener_settings *options,
     };
     struct tls_context *context;
 
-    for (size_t i = 0; i < options->certificate_count; i++) {
-        const struct certificate_settings *pair = options->certificates[i];
-
-        files[i] = (struct tls_certificate_files){.name = pair->name,
-                                                  .chain = pair->chain,
-                                                  .key = pair->key,
-                                                  .ocsp = pair->ocsp};
-    }
+    for (size_t i = 0; i < options->certificate_count; i++)
+        files[i] = settings_certificate_files(options->certificates[i]);
     context = tls_context_new_server_options(&wanted, err);
     if (context == NULL)
         err_wrap(err, "listener %s, policy %s", options->name, policy->name);

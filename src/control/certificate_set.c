@@ -2,6 +2,19 @@
 
 #include "base/buf.h"
 #include "tls/bundle.h"
+#include <time.h>
+
+const char *
+certificate_date(int64_t seconds, char *room)
+{
+    time_t t = (time_t)seconds;
+    struct tm tm;
+
+    if (gmtime_r(&t, &tm) == NULL ||
+        strftime(room, CERTIFICATE_DATE_SIZE, "%Y-%m-%d %H:%M:%SZ", &tm) == 0)
+        snprintf(room, CERTIFICATE_DATE_SIZE, "?");
+    return room;
+}
 
 /* Who uses it ------------------------------------------------------------- */
 
@@ -118,7 +131,7 @@ read_facts(const char *chain)
 static void
 add_pair(struct certificate_set *set, const struct certificate_settings *pair)
 {
-    const char *const paths[] = {pair->chain, pair->key, pair->ocsp};
+    const char *const paths[] = {pair->chain, pair->key, pair->ocsp_file};
     struct certificate_row *row = &set->rows[set->count++];
 
     row->pair = pair;
@@ -199,13 +212,10 @@ certificate_set_check(const struct certificate_set *set,
                       const struct certificate_row *row, struct err *err)
 {
     const struct certificate_settings *pair = row->pair;
+    struct tls_certificate_files files;
 
     if (pair == NULL)
         return check_trust(set, err);
-    return tls_certificate_check(
-        &(struct tls_certificate_files){.name = pair->name,
-                                        .chain = pair->chain,
-                                        .key = pair->key,
-                                        .ocsp = pair->ocsp},
-        err);
+    files = settings_certificate_files(pair);
+    return tls_certificate_check(&files, err);
 }

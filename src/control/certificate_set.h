@@ -27,6 +27,10 @@ struct certificate_set {
     size_t trust_count, crl_count;
 };
 
+#define CERTIFICATE_DATE_SIZE 32
+/* "2026-11-22 04:27:24Z" into room; returns room. */
+const char *certificate_date(int64_t seconds, char *room);
+
 struct certificate_set *certificate_set_new(struct settings *settings);
 void certificate_set_free(struct certificate_set *set); /* NULL is fine */
 /* By name and kind; NULL: it has none. */

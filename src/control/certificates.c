@@ -3,15 +3,14 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "control/certificate_set.h"
+#include "control/ocsp.h"
 #include "service/link.h"
 #include "tls/expiry.h"
-#include <time.h>
 
 enum {
     EXPIRY_PERIOD = 60000, /* ms between two looks at the clock */
     RETRY_AFTER = 60000,   /* ms after a reload that was refused */
     KEY_SIZE = 96,         /* of an alert */
-    DATE_SIZE = 32,
 };
 #define RELOAD_KEY "certificate.reload"
 
@@ -20,6 +19,7 @@ struct certificates {
     struct loop *loop;
     struct certificate_set *set;       /* in force */
     struct certificate_set *candidate; /* between prepare and commit */
+    struct ocsp *ocsp;                 /* owned */
     struct timer look, expiry;
     bool looked;       /* at least once */
     uint64_t retry_at; /* loop time before which no reload is asked for */
@@ -42,18 +42,6 @@ key_of(const struct certificate_row *row, const char *suffix, char *key)
 {
     snprintf(key, KEY_SIZE, "certificate.%s%s", row->name, suffix);
     return key;
-}
-
-static const char *
-date_of(int64_t seconds, char *room)
-{
-    time_t t = (time_t)seconds;
-    struct tm tm;
-
-    if (gmtime_r(&t, &tm) == NULL ||
-        strftime(room, DATE_SIZE, "%Y-%m-%d %H:%M:%SZ", &tm) == 0)
-        snprintf(room, DATE_SIZE, "?");
-    return room;
 }
 
 /* Refusals ---------------------------------------------------------------- */
@@ -167,24 +155,33 @@ arm_look(struct certificates *c)
         timer_arm(&c->look, period);
 }
 
+/* The trust stores are part of every context: while they are refused nothing
+ * can be loaded.  A pair that is refused hinders no other. */
+static bool
+is_hindered(const struct certificates *c)
+{
+    for (size_t i = 0; i < c->set->count; i++)
+        if (c->set->rows[i].pair == NULL && c->set->rows[i].refusal != NULL)
+            return true;
+    return false;
+}
+
 static void
 on_look(struct timer *timer)
 {
     struct certificates *c = CONTAINER_OF(timer, struct certificates, look);
     bool all = !c->looked && is_restarted(c);
-    bool news = false, refused = false;
+    bool news = false;
 
     c->looked = true;
-    for (size_t i = 0; i < c->set->count; i++) {
+    for (size_t i = 0; i < c->set->count; i++)
         news |= row_is_news(c, &c->set->rows[i], all);
-        refused |= c->set->rows[i].refusal != NULL;
-    }
     arm_look(c);
     if (!news)
         c->host->alert(c->host, RELOAD_KEY, false, "nothing waits");
-    else if (refused) /* one bad pair refuses the whole revision */
+    else if (is_hindered(c))
         c->host->alert(c->host, RELOAD_KEY, true,
-                       "new files wait until the refused ones are mended");
+                       "new files wait until those of trust are mended");
     else
         ask_reload(c);
 }
@@ -195,9 +192,9 @@ static void
 print_end(const struct certificate_row *row, int64_t now, struct buf *text)
 {
     int64_t days = tls_days_left(row->facts->not_after, now);
-    char date[DATE_SIZE];
+    char date[CERTIFICATE_DATE_SIZE];
 
-    date_of(row->facts->not_after, date);
+    certificate_date(row->facts->not_after, date);
     if (row->facts->not_after <= now)
         buf_printf(text, "certificate %s ended on %s, %lld days ago", row->name,
                    date, (long long)-days - 1);
@@ -225,15 +222,16 @@ tell_end(struct certificates *c, struct certificate_row *row,
          enum tls_expiry expiry, int64_t now)
 {
     struct buf text = {0};
-    char key[KEY_SIZE], date[DATE_SIZE];
+    char key[KEY_SIZE], date[CERTIFICATE_DATE_SIZE];
 
-    log_event(NULL, expiry == EXPIRY_OVER ? LOG_ERROR : LOG_WARNING,
-              "certificate.expiry", LOG_STR("name", row->name),
-              LOG_STR("state", tls_expiry_name(expiry)),
-              LOG_STR("not_after", date_of(row->facts->not_after, date)),
-              LOG_I64("days_left", tls_days_left(row->facts->not_after, now)),
-              LOG_STR("used_by", row->used_by),
-              LOG_STR("subject", row->facts->subject));
+    log_event(
+        NULL, expiry == EXPIRY_OVER ? LOG_ERROR : LOG_WARNING,
+        "certificate.expiry", LOG_STR("name", row->name),
+        LOG_STR("state", tls_expiry_name(expiry)),
+        LOG_STR("not_after", certificate_date(row->facts->not_after, date)),
+        LOG_I64("days_left", tls_days_left(row->facts->not_after, now)),
+        LOG_STR("used_by", row->used_by),
+        LOG_STR("subject", row->facts->subject));
     print_end(row, now, &text);
     /* An alert that stands would swallow the new number of days. */
     clear_end(c, row, "told again with the days that are left");
@@ -268,20 +266,19 @@ log_taken(const struct certificate_row *row, uint64_t revision)
 {
     const struct tls_certificate_facts *facts = row->facts;
     struct tls_certificate_files files;
-    char date[DATE_SIZE];
+    char date[CERTIFICATE_DATE_SIZE];
     struct err err;
 
-    log_event(NULL, LOG_INFO, "certificate.reload", LOG_STR("name", row->name),
-              LOG_U64("revision", revision),
-              LOG_IF(facts != NULL, LOG_STR("sha256", facts->sha256)),
-              LOG_IF(facts != NULL,
-                     LOG_STR("not_after", date_of(facts->not_after, date))));
-    if (row->pair == NULL || row->pair->ocsp[0] == '\0')
+    log_event(
+        NULL, LOG_INFO, "certificate.reload", LOG_STR("name", row->name),
+        LOG_U64("revision", revision),
+        LOG_IF(facts != NULL, LOG_STR("sha256", facts->sha256)),
+        LOG_IF(facts != NULL,
+               LOG_STR("not_after", certificate_date(facts->not_after, date))));
+    if (row->pair == NULL || row->pair->ocsp[0] == '\0' ||
+        row->pair->ocsp_fetch)
         return;
-    files = (struct tls_certificate_files){.name = row->pair->name,
-                                           .chain = row->pair->chain,
-                                           .key = row->pair->key,
-                                           .ocsp = row->pair->ocsp};
+    files = settings_certificate_files(row->pair);
     if (!tls_staple_check(&files, &err))
         log_event(NULL, LOG_WARNING, "certificate.ocsp",
                   LOG_STR("name", row->name), LOG_STR("reason", err.text));
@@ -295,11 +292,42 @@ ends_alike(const struct certificate_row *a, const struct certificate_row *b)
            strcmp(a->used_by, b->used_by) == 0;
 }
 
+static bool
+same_pair(const struct certificate_row *a, const struct certificate_row *b)
+{
+    return a->pair != NULL && b->pair != NULL &&
+           strcmp(a->pair->chain, b->pair->chain) == 0 &&
+           strcmp(a->pair->key, b->pair->key) == 0;
+}
+
+/* The others were loaded anew, this one was not: what is in use, what is wrong
+ * with the files, and which versions of them that was said of, stay. */
+static void
+keep_refused(struct certificate_row *old, struct certificate_row *new)
+{
+    struct certificate_row made = *new;
+
+    new->files = old->files;
+    new->facts = old->facts;
+    new->refusal = old->refusal;
+    new->told = old->told;
+    old->files = made.files;
+    old->facts = made.facts;
+    old->refusal = NULL;
+}
+
 /* Alerts of the old revision go on where nothing has changed. */
 static void
 hand_over(struct certificates *c, struct certificate_row *old,
           struct certificate_row *new)
 {
+    struct err err;
+
+    if (old->refusal != NULL && new != NULL && same_pair(old, new) &&
+        !certificate_set_check(c->candidate, new, &err)) {
+        keep_refused(old, new);
+        return;
+    }
     if (new == NULL || !ends_alike(old, new))
         clear_end(c, old, "replaced");
     else
@@ -325,6 +353,7 @@ certificates_commit(struct certificates *c)
     certificate_set_free(c->set);
     c->set = c->candidate;
     c->candidate = NULL;
+    ocsp_use(c->ocsp, c->set->settings);
     arm_look(c);
     timer_arm(&c->expiry, 0);
 }
@@ -344,6 +373,7 @@ certificates_new(struct service_host *host, struct settings *settings)
     c->host = host;
     c->loop = host->loops[0];
     c->set = certificate_set_new(settings);
+    c->ocsp = ocsp_new(host, settings);
     timer_init(&c->look, c->loop, on_look);
     timer_init(&c->expiry, c->loop, on_expiry);
     arm_look(c);
@@ -356,6 +386,7 @@ certificates_free(struct certificates *c)
 {
     if (c->wait != NULL)
         c->wait->certificates = NULL;
+    ocsp_free(c->ocsp);
     timer_fini(&c->look);
     timer_fini(&c->expiry);
     certificate_set_free(c->set);
@@ -371,14 +402,14 @@ describe_row(const struct certificate_row *row, int64_t now)
     const struct tls_certificate_facts *facts = row->facts;
     json_t *object = json_pack("{s:s, s:s, s:s*}", "name", row->name, "used_by",
                                row->used_by, "error", row->refusal);
-    char date[DATE_SIZE];
+    char date[CERTIFICATE_DATE_SIZE];
     enum tls_expiry expiry;
 
     if (facts == NULL)
         return object;
     expiry = tls_expiry_of(facts->not_after, now);
     json_object_set_new(object, "not_after",
-                        json_string(date_of(facts->not_after, date)));
+                        json_string(certificate_date(facts->not_after, date)));
     json_object_set_new(object, "days_left",
                         json_integer(tls_days_left(facts->not_after, now)));
     json_object_set_new(

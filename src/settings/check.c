@@ -192,19 +192,51 @@ set_node_defaults(struct settings *settings, struct arena *arena)
     }
 }
 
+/* A name that may stand in a file name. */
+static bool
+is_file_name(const char *name)
+{
+    for (const char *c = name; *c != '\0'; c++)
+        if (!char_is_alnum(*c) && strchr("-_.", *c) == NULL)
+            return false;
+    return *name != '\0' && *name != '.' && strlen(name) <= 200;
+}
+
+/* Where the response of the authority stands, whoever puts it there. */
+static bool
+set_ocsp_files(const struct checker *c, struct arena *arena)
+{
+    for (size_t i = 0; i < c->settings->certificate_count; i++) {
+        struct certificate_settings *certificate =
+            &c->settings->certificates[i];
+
+        certificate->ocsp_fetch = strcmp(certificate->ocsp, "fetch") == 0;
+        certificate->ocsp_file = certificate->ocsp;
+        if (!certificate->ocsp_fetch)
+            continue;
+        if (!is_file_name(certificate->name))
+            return REFUSE(c, certificate_table, certificate, "ocsp",
+                          "a response that is fetched is kept under the name "
+                          "of the certificate, which may hold letters, "
+                          "digits, \"-\", \"_\" and \".\"");
+        certificate->ocsp_file = arena_cstr(
+            arena, arena_printf(arena, "%s/ocsp/%s.der", c->settings->state_dir,
+                                certificate->name));
+    }
+    return true;
+}
+
 static bool
 check_certificates(const struct checker *c)
 {
     for (size_t i = 0; i < c->settings->certificate_count; i++) {
         const struct certificate_settings *certificate =
             &c->settings->certificates[i];
-        struct tls_certificate_files files = {.name = certificate->name,
-                                              .chain = certificate->chain,
-                                              .key = certificate->key,
-                                              .ocsp = certificate->ocsp};
+        const struct tls_certificate_files files =
+            settings_certificate_files(certificate);
         struct err why;
 
-        if (!tls_certificate_check(&files, &why))
+        if (!files.keep && !tls_certificate_check(&files, &why))
             return REFUSE(c, certificate_table, certificate, NULL, "%s",
                           why.text);
     }
@@ -238,7 +270,8 @@ settings_check(struct settings *settings, const struct conf_doc *doc,
     struct checker c = {settings, doc, err};
 
     set_node_defaults(settings, arena);
-    return check_listeners(&c) && check_bounces(&c) && check_spool(&c) &&
+    return set_ocsp_files(&c, arena) && check_listeners(&c) &&
+           check_bounces(&c) && check_spool(&c) &&
            settings_check_profiles(settings, doc, err) &&
            settings_check_destinations(settings, doc, arena, check_files,
                                        err) &&

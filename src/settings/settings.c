@@ -94,6 +94,8 @@ load(struct settings *settings, struct sv text, const char *path,
         return false;
     settings->revision = options->revision;
     settings->source = arena_cstr(arena, sv_of(path));
+    for (size_t i = 0; i < settings->certificate_count; i++)
+        settings->certificates[i].keep = options->keep_pairs;
     index_domains(settings);
     return settings_check(settings, private->doc, arena, options->check_files,
                           err) &&
@@ -289,6 +291,16 @@ settings_line(const struct settings *settings, const struct conf_table *table,
               const void *object, const char *name, const char **path)
 {
     return conf_line(settings->private->doc, table, object, name, path);
+}
+
+struct tls_certificate_files
+settings_certificate_files(const struct certificate_settings *pair)
+{
+    return (struct tls_certificate_files){.name = pair->name,
+                                          .chain = pair->chain,
+                                          .key = pair->key,
+                                          .ocsp = pair->ocsp_file,
+                                          .keep = pair->keep};
 }
 
 /* The entry that says so, or the one that all inherit from. */

@@ -128,11 +128,12 @@ struct rat_entry_settings {
 
 struct certificate_settings {
     char *name;
-    char *chain; /* file */
-    char *key;   /* file */
-    char *ocsp;  /* file; "": none; "fetch": the authority is asked */
+    char *chain;     /* file */
+    char *key;       /* file */
+    char *ocsp;      /* file; "": none; "fetch": the authority is asked */
     char *ocsp_file; /* file of the response; "": none */
     bool ocsp_fetch;
+    bool keep; /* a pair that cannot be used is the one before */
 };
 
 struct tls_profile_settings {
@@ -425,6 +426,8 @@ struct settings {
  * (certificates) are looked at too, unless check_files is false. */
 struct settings_options {
     bool check_files;
+    bool keep_pairs; /* the files changed, not the text: a certificate that
+                      * cannot be used hinders no other */
     uint64_t revision;
 };
 MUST_USE struct settings *settings_load(struct sv text, const char *path,
@@ -449,6 +452,9 @@ settings_destination(const struct settings *settings, struct sv domain);
  * borrowed. */
 void settings_destination_profile(const struct destination_settings *control,
                                   struct tls_profile *profile);
+/* For lib/tls; the texts are borrowed. */
+struct tls_certificate_files
+settings_certificate_files(const struct certificate_settings *pair);
 /* One value of a destination as it stands in the file, by the name of its row,
  * and where it came from: "destinations.partner.example, line 12",
  * "destinations.default, line 8" or "built in".  Appended. */

@@ -9,10 +9,12 @@ static const struct conf_field certificate_rows[] = {
     {PATH(key), .required = true, .min = 1, .effect = CONF_NEW_SESSION,
      .doc = "PEM file of the private key. Refused when other users may read "
             "it."},
-    {PATH(ocsp), .effect = CONF_NEW_SESSION, .dflt_doc = "none",
-     .doc = "DER file of the authority's OCSP response for this certificate. "
-            "It is stapled to handshakes while it is fresh and good; no "
-            "handshake fails for want of it."},
+    {PATH(ocsp), .word = "fetch", .effect = CONF_NEW_SESSION,
+     .dflt_doc = "none",
+     .doc = "DER file of the authority's OCSP response for this certificate, "
+            "or `fetch`: the gateway asks the responder that the certificate "
+            "names. It is stapled to handshakes while it is fresh and good; "
+            "no handshake fails for want of it."},
 };
 const struct conf_table certificate_table = {
     CONF_ROWS(certificate_rows),

@@ -45,6 +45,7 @@ child_on_revision(struct child_process *child,
 
     revision_fini(candidate);
     candidate->number = message->number;
+    candidate->of_files = message->flag != 0;
     candidate->text_fd = text_fd;
     CHANNEL_TEXT(candidate->path, message->text);
     if (child->self != NULL)
@@ -89,6 +90,7 @@ static bool
 load_candidate(struct child_revision *candidate, struct err *err)
 {
     const struct settings_options options = {.check_files = true,
+                                             .keep_pairs = candidate->of_files,
                                              .revision = candidate->number};
     struct stat status;
     void *text;

@@ -103,6 +103,7 @@ take_candidate(struct supervisor *s)
 
     listen_set_replace(&old.listeners, &candidate->listeners);
     s->revision = *candidate;
+    s->revision.of_files = false; /* who starts now reads all anew */
     s->revision.listeners = old.listeners;
     old.listeners = (struct listen_set){0};
     *candidate = (struct revision){.text_fd = -1};

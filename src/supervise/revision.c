@@ -97,6 +97,7 @@ load(struct supervisor *s, struct sv text, struct revision *revision,
      struct err *err)
 {
     const struct settings_options options = {.check_files = true,
+                                             .keep_pairs = revision->of_files,
                                              .revision = revision->number};
 
     revision->settings = settings_load(text, s->config_path, &options, err);
@@ -128,7 +129,8 @@ revision_load_again(struct supervisor *s, struct revision *revision,
     struct buf text = {0};
     bool ok;
 
-    *revision = (struct revision){.number = ++s->last_number, .text_fd = -1};
+    *revision = (struct revision){
+        .number = ++s->last_number, .text_fd = -1, .of_files = true};
     ok = read_again(s->revision.text_fd, &text, err) &&
          load(s, buf_view(&text), revision, err);
     if (!ok)

@@ -20,12 +20,16 @@ def fingerprint(path):
     return hashlib.sha256(ssl.PEM_cert_to_DER_cert(text)).hexdigest()
 
 
-def served(gateway):
-    """Fingerprint of what a new connection is shown."""
+def served(gateway, name=None):
+    """Fingerprint of what a new connection is shown that asks for a name."""
     client = gateway.smtp()
     client.reply()
     client.command("EHLO c.test")
-    client.starttls()
+    client.command("STARTTLS")
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    client.socket = context.wrap_socket(client.socket, server_hostname=name)
     der = client.socket.getpeercert(binary_form=True)
     client.close()
     return hashlib.sha256(der).hexdigest()
@@ -133,6 +137,38 @@ def test_key_of_another(gateway, files, other):
     put(kept, files[1])
     rig.wait_for(lambda: not keys(gateway), what="no alert")
     assert served(gateway) == old
+
+
+def test_a_bad_pair_hinders_no_other(gateway, files, other, tmp_path):
+    """Of two pairs one is spoilt; the other is renewed meanwhile."""
+    folder = tmp_path / "second"
+    folder.mkdir()
+    second = rig.make_certificate(folder, "second.test")
+    gateway.configure(extra=LOOK)
+    text = gateway.config.read_text()
+    text = text.replace("certificates:\n", "certificates:\n"
+                        f"  two: {{chain: {second[0]}, key: {second[1]}}}\n")
+    gateway.config.write_text(text.replace("[mx]", "[mx, two]"))
+    gateway.start()
+    old = served(gateway)
+    put(other[1], files[1])
+    rig.wait_for(lambda: "certificate.mx" in keys(gateway), what="the alert")
+    renewed = []
+    for days in (40, 50): # also when the first reload is over
+        rig.make_certificate(folder, "second.test", days=days)
+        renewed.append(fingerprint(second[0]))
+        event(gateway, "certificate.reload", name="two", sha256=renewed[-1])
+        assert served(gateway, "second.test") == renewed[-1]
+        assert served(gateway) == old
+        assert list(keys(gateway)) == ["certificate.mx"]
+    assert len(gateway.events("certificate.refused")) == 1
+    # Whoever asks for a reload gets to know.
+    refusal = gateway.call("reload", check=False)
+    assert refusal.returncode != 0 and "does not belong" in refusal.stderr
+    put(other[0], files[0])
+    event(gateway, "certificate.reload", name="mx", sha256=fingerprint(other[0]))
+    assert served(gateway) == fingerprint(other[0])
+    rig.wait_for(lambda: not keys(gateway), what="no alert")
 
 
 def test_gone_and_back(gateway, files):
