@@ -157,6 +157,15 @@ const struct cli_command cli_commands[] = {
      "reason, every alias with a state of its own, and the records. Status 1 "
      "for bogus and error.",
      run_dns, false},
+    {"dane verify",
+     "[--json] [--time TIME] --chain FILE --name NAME… --tlsa 'U S M HEX'…",
+     "Checks a certificate chain against TLSA records, without a gateway.",
+     "FILE holds PEM, the server's own certificate first; `-` is the standard "
+     "input. The first NAME is the TLSA base domain; others may stand in a "
+     "certificate under DANE-TA too. TIME is seconds since 1970 or such as "
+     "`2026-01-31T12:00:00Z`. Prints the verdict and the reason; status 0 when "
+     "a record matches, else 1.",
+     run_dane_verify, false},
     {"spool verify", "", "Checks every record and body in the spool.",
      "Safe while the gateway runs. Status 1 when problems were found.",
      run_spool_verify, false},

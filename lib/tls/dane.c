@@ -148,7 +148,8 @@ read_result(SSL *ssl, struct tls_dane_facts *facts)
 {
     long error = SSL_get_verify_result(ssl);
     const char *name = SSL_get0_peername(ssl);
-    int depth = SSL_get0_dane_authority(ssl, NULL, NULL);
+    EVP_PKEY *key = NULL;
+    int depth = SSL_get0_dane_authority(ssl, NULL, &key);
 
     if (depth < 0) {
         explain(error != X509_V_OK ? error : X509_V_ERR_DANE_NO_MATCH, facts);
@@ -157,7 +158,8 @@ read_result(SSL *ssl, struct tls_dane_facts *facts)
     SSL_get0_dane_tlsa(ssl, &facts->usage, &facts->selector, &facts->matching,
                        NULL, NULL);
     facts->matched = true;
-    facts->depth = depth;
+    /* The bare key of "2 1 0" stands above what it has signed. */
+    facts->depth = key != NULL ? depth + 1 : depth;
     facts->reason[0] = '\0';
     snprintf(facts->name, sizeof facts->name, "%s", name != NULL ? name : "");
 }

@@ -144,7 +144,9 @@ make_certificate(const struct pki_options *options, EVP_PKEY *key, X509 *issuer,
                                               : subject);
     X509_set_pubkey(x509, key);
     add_extension(x509, issuer != NULL ? issuer : x509, NID_basic_constraints,
-                  options->is_ca ? "critical,CA:TRUE" : "CA:FALSE");
+                  options->constraints != NULL ? options->constraints
+                  : options->is_ca             ? "critical,CA:TRUE"
+                                               : "CA:FALSE");
     if (options->names != NULL)
         add_extension(x509, x509, NID_subject_alt_name, options->names);
     if (options->purposes != NULL)

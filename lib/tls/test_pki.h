@@ -11,9 +11,10 @@ struct pki_options {
     const char *names;  /* "DNS:mx.test,DNS:*.test"; NULL: none */
     const char *issuer; /* name of a CA made before; NULL: self-signed */
     bool is_ca;
-    int days;             /* of validity from yesterday; 0: 30 */
-    const char *purposes; /* "serverAuth,clientAuth"; NULL: not limited */
-    int begins;           /* days from now on, 0: two days ago */
+    int days;                /* of validity from yesterday; 0: 30 */
+    const char *purposes;    /* "serverAuth,clientAuth"; NULL: not limited */
+    int begins;              /* days from now on, 0: two days ago */
+    const char *constraints; /* "critical,CA:TRUE,pathlen:0"; NULL: by is_ca */
 };
 
 /* Paths and key stay valid for the life of the program. */
