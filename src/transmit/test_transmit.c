@@ -305,6 +305,34 @@ rpc_result(struct rpc_call *call, json_t *result)
     loop_stop(call->loop);
 }
 
+const json_t *
+rpc_params(const struct rpc_call *call)
+{
+    (void)call;
+    return NULL;
+}
+
+bool
+rpc_gone(const struct rpc_call *call)
+{
+    (void)call;
+    return false;
+}
+
+size_t
+rpc_pending(const struct rpc_call *call)
+{
+    (void)call;
+    return 0;
+}
+
+void
+rpc_on_low(struct rpc_call *call, void (*on_low)(void *arg), void *arg)
+{
+    (void)call;
+    on_low(arg);
+}
+
 void
 rpc_error(struct rpc_call *call, const char *fmt, ...)
 {
