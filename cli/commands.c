@@ -166,6 +166,35 @@ const struct cli_command cli_commands[] = {
      "`2026-01-31T12:00:00Z`. Prints the verdict and the reason; status 0 when "
      "a record matches, else 1.",
      run_dane_verify, false},
+    {"tlsrpt list", "[--json] [--domain DOMAIN] [--date DATE]",
+     "Lists the reports about TLS to other domains, newest first.",
+     "One line for each day (UTC) and domain with sessions, and what became of "
+     "the report. States are `counting` (the day is not over), `planned`, "
+     "`sending`, `sent`, `failed`, and `unwanted`: the domain asks for none.",
+     run_tlsrpt_list, false},
+    {"tlsrpt show", "--domain DOMAIN [--date DATE]",
+     "Prints a report about TLS as JSON (RFC 8460).",
+     "As it was sent; where it was not yet, as it would be now. Today's without "
+     "a date.",
+     run_tlsrpt_show, false},
+    {"tlsrpt send", "[--dry-run] --domain DOMAIN --date DATE",
+     "Sends the report of a day that is over, again if need be.",
+     "Status 0 when somebody accepted it. With `--dry-run` nothing is sent: the "
+     "report is printed, and where it would go.",
+     run_tlsrpt_send, false},
+    {"tlsrpt parse-record", "[--json] TEXT",
+     "Reads a TXT record of TLS reporting (`_smtp._tls`).",
+     "Without a gateway. Prints `valid` and the addresses, or `invalid` and why; "
+     "status 0 or 1.",
+     run_tlsrpt_parse_record, false},
+    {"dkim keygen",
+     "[--algorithm rsa|ed25519] --domain DOMAIN --selector NAME --key FILE",
+     "Makes a key that signs reports, and prints its DNS record.",
+     "The file must not exist; nobody else may read it. The record names the "
+     "service `tlsrpt`, so it serves for reports and for no other mail.",
+     run_dkim_keygen, false},
+    {"dkim record", "NAME", "Prints the DNS record of a key in `dkim` again.",
+     NULL, run_dkim_record, false},
     {"spool verify", "", "Checks every record and body in the spool.",
      "Safe while the gateway runs. Status 1 when problems were found.",
      run_spool_verify, false},

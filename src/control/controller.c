@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "control/certificates.h"
 #include "control/status.h"
+#include "record/record.h"
 #include "service/link.h"
 #include "service/service.h"
 
@@ -15,6 +16,7 @@ struct controller {
     struct settings *candidate; /* referenced; between prepare and commit */
     struct status *status;
     struct certificates *certificates;
+    struct record *record;
 };
 
 static void
@@ -55,6 +57,12 @@ call_reload(struct controller *controller, struct rpc_call *call)
     link->reload(link, on_reload, call);
 }
 
+static void
+call_record(struct controller *controller, struct rpc_call *call)
+{
+    record_request(controller->record, call);
+}
+
 /* A process that is down would leave the call waiting in its socket. */
 static void
 forward(struct controller *controller, const char *process,
@@ -79,6 +87,9 @@ static const struct method {
     void (*run)(struct controller *controller, struct rpc_call *call);
     const char *process; /* or: who answers */
 } methods[] = {
+    {"tlsrpt.show", call_record, NULL},
+    {"tlsrpt.list", call_record, NULL},
+    {"tlsrpt.send", call_record, NULL},
     {"status", call_status, NULL}, {"alerts", call_alerts, NULL},
     {"reload", call_reload, NULL}, {"queue.", NULL, "sender"},
     {"delivery.", NULL, "sender"}, {"sender.", NULL, "sender"},
@@ -119,10 +130,15 @@ controller_request(void *self, struct rpc_call *call)
 static void *
 controller_start(struct service_host *host, struct settings *settings,
                  const struct service_socket *sockets UNUSED,
-                 size_t socket_count UNUSED, struct err *err UNUSED)
+                 size_t socket_count UNUSED, struct err *err)
 {
     struct controller *controller = mem_alloc(sizeof *controller);
 
+    controller->record = record_new(host, settings, err);
+    if (controller->record == NULL) {
+        mem_free(controller);
+        return NULL;
+    }
     controller->host = host;
     controller->settings = settings_ref(settings);
     controller->status = status_new(host);
@@ -133,10 +149,12 @@ controller_start(struct service_host *host, struct settings *settings,
 static bool
 controller_prepare(void *self, struct settings *candidate,
                    const struct service_socket *sockets UNUSED,
-                   size_t socket_count UNUSED, struct err *err UNUSED)
+                   size_t socket_count UNUSED, struct err *err)
 {
     struct controller *controller = self;
 
+    if (!record_prepare(controller->record, candidate, err))
+        return false;
     controller->candidate = settings_ref(candidate);
     certificates_prepare(controller->certificates, candidate);
     return true;
@@ -151,6 +169,7 @@ controller_commit(void *self)
     controller->settings = controller->candidate;
     controller->candidate = NULL;
     certificates_commit(controller->certificates);
+    record_commit(controller->record);
 }
 
 static void
@@ -161,6 +180,7 @@ controller_abandon(void *self)
     settings_unref(controller->candidate);
     controller->candidate = NULL;
     certificates_abandon(controller->certificates);
+    record_abandon(controller->record);
 }
 
 /* The last one to end: nothing that it does outlives a call. */
@@ -175,6 +195,7 @@ controller_stop(void *self)
 {
     struct controller *controller = self;
 
+    record_free(controller->record);
     certificates_free(controller->certificates);
     status_free(controller->status);
     settings_unref(controller->settings);

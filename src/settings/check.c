@@ -275,6 +275,6 @@ settings_check(struct settings *settings, const struct conf_doc *doc,
            settings_check_profiles(settings, doc, err) &&
            settings_check_destinations(settings, doc, arena, check_files,
                                        err) &&
-           settings_check_evidence(settings, doc, arena, err) &&
+           settings_check_evidence(settings, doc, arena, check_files, err) &&
            (!check_files || (check_certificates(&c) && check_contexts(&c)));
 }

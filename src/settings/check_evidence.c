@@ -2,6 +2,7 @@
  * are made out of the host name. */
 #include "settings/tables.h"
 
+#include "dkim/dkim.h"
 #include "mail/address.h"
 
 #define REFUSE(doc, object, name, err, ...)                                    \
@@ -68,9 +69,44 @@ check_address(const struct tls_report_settings *reports, const char *name,
                   conf_quote(sv_of(address), room));
 }
 
+/* Every key, also those that nothing uses yet. */
+static bool
+check_key_files(const struct settings *settings, const struct conf_doc *doc,
+                struct err *err)
+{
+    struct err why;
+
+    for (size_t i = 0; i < settings->dkim_count; i++) {
+        struct dkim_key *key = dkim_key_load(settings->dkim[i].key, &why);
+
+        if (key == NULL)
+            return conf_refuse(doc, &dkim_table, &settings->dkim[i], "key", err,
+                               "%s", why.text);
+        dkim_key_free(key);
+    }
+    return true;
+}
+
+/* RFC 8460 section 3: signed by the reporting domain, or ignored. */
+static bool
+check_signing_domain(const struct settings *settings,
+                     const struct conf_doc *doc, struct err *err)
+{
+    const struct tls_report_settings *reports = &settings->tls_reports;
+    const char *domain = strrchr(reports->from, '@') + 1;
+
+    for (size_t i = 0; i < reports->dkim_name_count; i++)
+        if (!sv_eq_nocase(sv_of(reports->dkim[i]->domain), sv_of(domain)))
+            return REFUSE(doc, reports, "dkim", err,
+                          "key %s signs for %s, but reports come from %s",
+                          reports->dkim[i]->name, reports->dkim[i]->domain,
+                          reports->from);
+    return true;
+}
+
 bool
 settings_check_evidence(struct settings *settings, const struct conf_doc *doc,
-                        struct arena *arena, struct err *err)
+                        struct arena *arena, bool check_files, struct err *err)
 {
     struct tls_report_settings *reports = &settings->tls_reports;
     const char *domain = domain_of_host(settings->hostname);
@@ -88,5 +124,7 @@ settings_check_evidence(struct settings *settings, const struct conf_doc *doc,
         if (!check_address(reports, "failure_recipients",
                            reports->failure_recipients[i], doc, err))
             return false;
-    return resolve_keys(settings, doc, arena, err);
+    return resolve_keys(settings, doc, arena, err) &&
+           check_signing_domain(settings, doc, err) &&
+           (!check_files || check_key_files(settings, doc, err));
 }

@@ -104,7 +104,8 @@ MUST_USE bool settings_check_destinations(struct settings *settings,
 /* check_evidence.c: the keys that sign reports, and who sends them. */
 MUST_USE bool settings_check_evidence(struct settings *settings,
                                       const struct conf_doc *doc,
-                                      struct arena *arena, struct err *err);
+                                      struct arena *arena, bool check_files,
+                                      struct err *err);
 /* check_tls.c: versions, ciphers and groups against the TLS library. */
 MUST_USE bool settings_check_profiles(const struct settings *settings,
                                       const struct conf_doc *doc,

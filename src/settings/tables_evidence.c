@@ -64,16 +64,17 @@ static const struct conf_field report_rows[] = {
      .doc = "Address for questions about the reports."},
     {STRING(from), .max = 255,
      .dflt_doc = "`tlsrpt-noreply` at the domain of the host name",
-     .doc = "Address that sends the reports by mail. Its domain should be that "
-            "of a key in `dkim`."},
+     .doc = "Address that sends the reports and notices by mail. Its domain is "
+            "the one that reports."},
     {.name = "dkim",
      .type = CONF_STRINGS,
      .offset = AT(dkim_names, char **),
      .count_offset = AT(dkim_name_count, size_t),
      .dflt = "[]",
      .max = 8,
-     .doc = "Keys of `dkim` that sign the reports by mail. Unsigned ones are "
-            "ignored by most receivers (RFC 8460 section 3)."},
+     .doc = "Keys of `dkim` that sign the reports by mail, for the domain of "
+            "`from`. Unsigned ones are ignored by most receivers (RFC 8460 "
+            "section 3)."},
     {DURATION(spread), .dflt = "4h", .max = 12 * HOUR,
      .doc = "After midnight UTC the reports of the day before go at random "
             "moments within this time (RFC 8460 section 4.1)."},
