@@ -18,12 +18,72 @@ static pthread_mutex_t capture_lock = PTHREAD_MUTEX_INITIALIZER;
 static void (*_Atomic capture)(void *arg, struct sv line);
 static void *capture_arg;
 
-bool
-log_wants(enum log_level level)
+static void (*_Atomic observer)(const struct log_record *record);
+
+static bool
+makes_line(enum log_level level)
 {
     return (int)level >=
                atomic_load_explicit(&wanted_level, memory_order_relaxed) ||
            capture != NULL;
+}
+
+bool
+log_wants(enum log_level level)
+{
+    return makes_line(level) || (level >= LOG_INFO && log_observed());
+}
+
+bool
+log_observed(void)
+{
+    return atomic_load_explicit(&observer, memory_order_relaxed) != NULL;
+}
+
+void
+log_observe(void (*on_event)(const struct log_record *record))
+{
+    observer = on_event;
+}
+
+static const struct log_field *
+find_field(const struct log_field *fields, size_t count, const char *key)
+{
+    for (size_t i = 0; i < count; i++)
+        if (fields[i].key != NULL && strcmp(fields[i].key, key) == 0)
+            return &fields[i];
+    return NULL;
+}
+
+static const struct log_field *
+find_in_record(const struct log_record *record, const char *key)
+{
+    const struct log_context *context = record->context;
+    const struct log_field *found =
+        find_field(record->fields, record->count, key);
+
+    for (; found == NULL && context != NULL; context = context->parent)
+        found = find_field(context->fields, COUNT_OF(context->fields), key);
+    return found;
+}
+
+struct sv
+log_record_text(const struct log_record *record, const char *key)
+{
+    const struct log_field *field = find_in_record(record, key);
+
+    return field != NULL && field->type == LOG_TYPE_SV ? field->value.text
+                                                       : (struct sv){0};
+}
+
+uint64_t
+log_record_number(const struct log_record *record, const char *key)
+{
+    const struct log_field *field = find_in_record(record, key);
+
+    if (field == NULL || field->type == LOG_TYPE_SV)
+        return 0;
+    return field->value.u64; /* i64 has the same bytes */
 }
 
 static void
@@ -42,8 +102,11 @@ log_event_fields(const struct log_context *context, enum log_level level,
 {
     static _Thread_local struct log_line line; /* too large for a stack */
     struct log_head head = {process_name, level, event};
+    void (*on_event)(const struct log_record *record) = observer;
 
-    if (!log_wants(level))
+    if (on_event != NULL)
+        on_event(&(struct log_record){event, level, context, fields, count});
+    if (!makes_line(level))
         return;
     log_line_make(&line, (enum log_format)line_format, &head, context, fields,
                   count);

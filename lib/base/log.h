@@ -84,6 +84,25 @@ void log_close(void);
 bool log_level_parse(struct sv name, enum log_level *level);
 const char *log_level_name(enum log_level level);
 
+/* Another reader of the same events, in this process: sees each one as it was
+ * given, whatever the level of the log, before it becomes a line.  Called on
+ * the thread that tells of the event; must be quick, may not log and keeps no
+ * pointer.  One at a time; NULL ends it, but a call that is under way goes on.
+ */
+struct log_record {
+    const char *event;
+    enum log_level level;
+    const struct log_context *context;
+    const struct log_field *fields;
+    size_t count;
+};
+void log_observe(void (*on_event)(const struct log_record *record));
+bool log_observed(void); /* there is one: events of level debug are wanted */
+/* The field of this key, also out of the context: empty and 0 where there is
+ * none, or one of another type. */
+struct sv log_record_text(const struct log_record *record, const char *key);
+uint64_t log_record_number(const struct log_record *record, const char *key);
+
 /* For tests: lines of every level go to this function instead, without their
  * newline; NULL ends it.  The function may not log. */
 void log_capture(void (*on_line)(void *arg, struct sv line), void *arg);

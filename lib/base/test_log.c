@@ -389,6 +389,49 @@ test_fifo_without_reader(void **state UNUSED)
     unlink(path);
 }
 
+static struct {
+    size_t calls;
+    enum log_level level;
+    char text[64];
+    uint64_t number, missing;
+} seen;
+
+static void
+on_event(const struct log_record *record)
+{
+    struct sv session = log_record_text(record, "session");
+
+    seen.calls++;
+    seen.level = record->level;
+    seen.number = log_record_number(record, "count");
+    seen.missing = log_record_text(record, "count").n +
+                   log_record_number(record, "session") +
+                   log_record_text(record, "none").n;
+    snprintf(seen.text, sizeof seen.text, "%s %.*s", record->event,
+             SV_ARG(session));
+}
+
+/* Sees what the level of the log leaves out, and the fields of the context. */
+static void
+test_observer(void **state UNUSED)
+{
+    const struct log_context outer = {.fields = {LOG_STR("session", "S1")}};
+    const struct log_context inner = {.parent = &outer};
+
+    assert_false(log_observed());
+    log_observe(on_event);
+    assert_true(log_observed() && log_wants(LOG_INFO));
+    log_event(&inner, LOG_DEBUG, "smtpd.state", LOG_U64("count", 7));
+    assert_int_equal(seen.calls, 1);
+    assert_int_equal(seen.level, LOG_DEBUG);
+    assert_string_equal(seen.text, "smtpd.state S1");
+    assert_int_equal(seen.number, 7);
+    assert_int_equal(seen.missing, 0);
+    log_observe(NULL);
+    log_event(&inner, LOG_DEBUG, "smtpd.state", LOG_U64("count", 7));
+    assert_int_equal(seen.calls, 1);
+}
+
 int
 main(void)
 {
@@ -405,6 +448,7 @@ main(void)
         cmocka_unit_test(test_fork),
         cmocka_unit_test(test_stuck_pipe),
         cmocka_unit_test(test_fifo_without_reader),
+        cmocka_unit_test(test_observer),
     };
     int failed;
 

@@ -306,6 +306,7 @@ void smtpd_log_tls(const struct smtpd *s);
 void smtpd_log_tls_failed(const struct smtpd *s, const char *stage,
                           const char *why);
 void smtpd_log_refuse(const struct smtpd *s, const struct reply *reply);
+void smtpd_log_recipients(const struct smtpd *s);
 void smtpd_log_message(const struct smtpd *s);
 void smtpd_log_close(const struct smtpd *s);
 #endif

@@ -26,6 +26,7 @@ on_stored(struct smtpd *s)
     s->messages++;
     s->junk = 0;
     atomic_fetch_add(&s->listener->listener->counts.accepted, 1);
+    smtpd_log_recipients(s);
     smtpd_log_message(s);
     smtpd_say(s, &reply);
 }

@@ -91,6 +91,20 @@ smtpd_log_refuse(const struct smtpd *s, const struct reply *reply)
                      LOG_STR("queue", tx->queue_id)));
 }
 
+/* In front of smtpd.message, for those who want to see all of them. */
+void
+smtpd_log_recipients(const struct smtpd *s)
+{
+    const struct transaction *tx = s->tx;
+
+    if (!log_wants(LOG_DEBUG) && !log_observed())
+        return;
+    for (size_t i = 0; i < tx->count; i++)
+        log_event(&s->log, LOG_DEBUG, "smtpd.rcpt",
+                  LOG_STR("queue", tx->queue_id), LOG_SV("from", tx->sender),
+                  LOG_U64("rcpt", i), LOG_SV("to", tx->recipients[i].address));
+}
+
 void
 smtpd_log_message(const struct smtpd *s)
 {

@@ -382,6 +382,7 @@ struct settings {
         char *path; /* "-": stdout */
         enum log_level level;
         enum log_format format;
+        char *asyncos; /* file for lines in the shape of AsyncOS; "": none */
     } log;
     uint64_t drain_timeout; /* ms that SIGTERM waits for sessions */
     uint64_t watchdog;      /* ms that a loop may stand still; 0: for ever */

@@ -20,6 +20,10 @@ static const struct conf_field log_rows[] = {
     {ENUM(format, formats), .dflt = "key-value",
      .doc = "Every event is one line: `time level event key=value ...`, or one "
             "JSON object."},
+    {PATH(asyncos), .dflt = "", .dflt_doc = "none",
+     .doc = "A second file, to which receiver and sender append lines in the "
+            "shape of AsyncOS mail_logs (ICID, MID, DCID, RID), for parsers "
+            "that know those. It is rotated as the log is."},
 };
 const struct conf_table log_table = {CONF_ROWS(log_rows),
                                      .size = sizeof(STRUCT)};

@@ -5,6 +5,7 @@
 #include "supervise/supervise.h"
 
 #include "base/log.h"
+#include "service/asyncos_log.h"
 #include "supervise/privilege.h"
 #include "tls/context.h"
 #include <fcntl.h>
@@ -140,6 +141,7 @@ on_message(struct child_process *child, const struct channel_message *message,
         break;
     case CHANNEL_LOG_REOPEN:
         log_reopen();
+        asyncos_log_reopen();
         break;
     case CHANNEL_PING:
         child_loops_ping(child);

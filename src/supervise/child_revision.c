@@ -3,6 +3,7 @@
 #include "supervise/child_internal.h"
 
 #include "base/log.h"
+#include "service/asyncos_log.h"
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -128,7 +129,8 @@ use_log(struct child_process *child, const struct settings *settings,
         .format = settings->log.format,
     };
 
-    return log_open(&options, err);
+    return log_open(&options, err) &&
+           asyncos_log_open(settings->log.asyncos, err);
 }
 
 static bool
@@ -154,7 +156,8 @@ prepare(struct child_process *child, struct err *err)
 {
     struct child_revision *candidate = &child->candidate;
 
-    if (!log_try(candidate->settings->log.path, err))
+    if (!log_try(candidate->settings->log.path, err) ||
+        !asyncos_log_try(candidate->settings->log.asyncos, err))
         return false;
     child->prepared = child->service->prepare(child->self, candidate->settings,
                                               candidate->sockets,

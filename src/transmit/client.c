@@ -428,7 +428,7 @@ on_connected(struct client *client)
 {
     net_address_ip_text(conn_local(client->conn), client->local_ip);
     log_event(&client->log, LOG_INFO, "delivery.connect",
-              LOG_STR("result", "ok"),
+              LOG_STR("result", "ok"), LOG_STR("local", client->local_ip),
               LOG_U64("port", net_address_port(&client->plan.address)));
     client_enter(client, CLIENT_GREETING);
 }
