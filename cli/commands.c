@@ -174,17 +174,20 @@ const struct cli_command cli_commands[] = {
      run_tlsrpt_list, false},
     {"tlsrpt show", "--domain DOMAIN [--date DATE]",
      "Prints a report about TLS as JSON (RFC 8460).",
-     "As it was sent; where it was not yet, as it would be now. Today's without "
+     "As it was sent; where it was not yet, as it would be now. Today's "
+     "without "
      "a date.",
      run_tlsrpt_show, false},
     {"tlsrpt send", "[--dry-run] --domain DOMAIN --date DATE",
      "Sends the report of a day that is over, again if need be.",
-     "Status 0 when somebody accepted it. With `--dry-run` nothing is sent: the "
+     "Status 0 when somebody accepted it. With `--dry-run` nothing is sent: "
+     "the "
      "report is printed, and where it would go.",
      run_tlsrpt_send, false},
     {"tlsrpt parse-record", "[--json] TEXT",
      "Reads a TXT record of TLS reporting (`_smtp._tls`).",
-     "Without a gateway. Prints `valid` and the addresses, or `invalid` and why; "
+     "Without a gateway. Prints `valid` and the addresses, or `invalid` and "
+     "why; "
      "status 0 or 1.",
      run_tlsrpt_parse_record, false},
     {"dkim keygen",
@@ -195,6 +198,52 @@ const struct cli_command cli_commands[] = {
      run_dkim_keygen, false},
     {"dkim record", "NAME", "Prints the DNS record of a key in `dkim` again.",
      NULL, run_dkim_record, false},
+    {"sts list", "[--json]", "Lists the MTA-STS policies of other domains.",
+     "Those in the cache, with age and last fetch; also domains whose policy "
+     "could not be fetched within the last week.",
+     run_sts_list, false},
+    {"sts show", "[--json] DOMAIN",
+     "Shows the MTA-STS policy of a domain with its last fetches.",
+     "What is in the cache: nothing is looked up. `waxgate sts refresh` looks.",
+     run_sts_show, false},
+    {"sts refresh", "[--json] DOMAIN",
+     "Looks at the record of a domain and fetches its policy, now.",
+     "Also within the pause after a failure, and where the id has not changed. "
+     "A policy that is in force stays when this fails. Status 1 when no policy "
+     "came.",
+     run_sts_refresh, false},
+    {"sts forget", "DOMAIN", "Removes a domain from the cache of policies.",
+     "Also a pin. The next message to the domain looks it up anew: whoever "
+     "can block that can then also read the message.",
+     run_sts_forget, false},
+    {"sts pin", "[--off] [--json] DOMAIN",
+     "Keeps the policy of a domain as it is, for good.",
+     "It neither ends nor changes, whatever the domain publishes, until `sts "
+     "pin --off` or `sts forget`; `sts refresh` replaces it by the present "
+     "one.",
+     run_sts_pin, false},
+    {"sts parse-record", "[--json] TXT…",
+     "Says what the TXT records of _mta-sts.DOMAIN mean together.",
+     "Each argument is one record. Prints verdict and reason; status 1 where "
+     "they are no valid record. No gateway is needed.",
+     run_sts_parse_record, false},
+    {"sts parse-policy", "[--json] FILE|-",
+     "Says whether a file is a valid MTA-STS policy.",
+     "Prints verdict, what was ignored or is wrong with its line, and the "
+     "policy. Status 1 where it is none. No gateway is needed.",
+     run_sts_parse_policy, false},
+    {"sts match", "[--json] PATTERN HOST",
+     "Says whether an mx pattern of a policy allows a host.",
+     "Status 0 for a match, else 1. No gateway is needed.", run_sts_match,
+     false},
+    {"dane", "[--json] DOMAIN[:PORT]",
+     "Shows the TLSA records of a domain's servers, and whether they match now.",
+     "Of every server by MX: the DNSSEC states, the TLSA base domain, each "
+     "record with usable or why not, and what the server shows now, for which "
+     "it is connected to. Nothing is delivered; what the settings say of the "
+     "destination does not count. Status 0 when every server has usable "
+     "records and matches, else 1.",
+     run_dane, false},
     {"spool verify", "", "Checks every record and body in the spool.",
      "Safe while the gateway runs. Status 1 when problems were found.",
      run_spool_verify, false},
