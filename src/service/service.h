@@ -32,7 +32,8 @@ struct service_host {
     void (*on_loop)(struct service_host *host, size_t loop,
                     void (*run)(void *arg), void *arg);
     /* Tells the operator of a condition: logged as alert.raise / alert.clear
-     * and shown by `waxgate status`; same key twice raises once. Any thread. */
+     * and shown by `waxgate status`.  The same key again is not logged again;
+     * what is shown is the last text. Any thread. */
     void (*alert)(struct service_host *host, const char *key, bool raised,
                   const char *text);
     struct supervisor_link *supervisor; /* service/link.h; NULL without one */

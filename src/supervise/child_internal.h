@@ -45,7 +45,7 @@ struct child_process {
     struct child_round round;
     /* Under lock: */
     pthread_mutex_t lock;
-    struct map alerts; /* raised keys */
+    struct map alerts; /* texts by key, of those that are raised */
     /* Who waits for a reload. */
     struct child_waiter *waiters;
     size_t waiter_count;

@@ -31,20 +31,26 @@ child_tell(struct child_process *child, const struct channel_message *message)
                   LOG_STR("reason", err.text));
 }
 
-/* True when this is news. */
-static bool
-alert_news(struct child_process *child, struct sv key, bool raised)
+enum alert_news { ALERT_SAME, ALERT_NEW_TEXT, ALERT_CHANGED };
+
+/* child->alerts has the text of each that stands. */
+static enum alert_news
+note_alert(struct child_process *child, struct sv key, bool raised,
+           const char *text)
 {
-    static char mark;
-    bool was;
+    enum alert_news news = ALERT_SAME;
+    char *was;
 
     pthread_mutex_lock(&child->lock);
-    if (raised)
-        was = map_put(&child->alerts, key, &mark) != NULL;
-    else
-        was = map_remove(&child->alerts, key) != NULL;
+    was = raised ? map_put(&child->alerts, key, mem_strdup(text))
+                 : map_remove(&child->alerts, key);
     pthread_mutex_unlock(&child->lock);
-    return was != raised;
+    if (raised != (was != NULL))
+        news = ALERT_CHANGED;
+    else if (raised && strcmp(was, text) != 0)
+        news = ALERT_NEW_TEXT;
+    mem_free(was);
+    return news;
 }
 
 static void
@@ -54,12 +60,14 @@ on_alert(struct service_host *host, const char *key, bool raised,
     struct child_process *child =
         CONTAINER_OF(host, struct child_process, host);
     struct channel_message message = {.type = CHANNEL_ALERT, .flag = raised};
+    enum alert_news news = note_alert(child, sv_of(key), raised, text);
 
-    if (!alert_news(child, sv_of(key), raised))
+    if (news == ALERT_SAME)
         return;
-    log_event(NULL, raised ? LOG_ERROR : LOG_INFO,
-              raised ? "alert.raise" : "alert.clear", LOG_STR("key", key),
-              LOG_STR("text", text));
+    if (news == ALERT_CHANGED)
+        log_event(NULL, raised ? LOG_ERROR : LOG_INFO,
+                  raised ? "alert.raise" : "alert.clear", LOG_STR("key", key),
+                  LOG_STR("text", text));
     CHANNEL_TEXT(message.name, key);
     CHANNEL_TEXT(message.text, text);
     child_tell(child, &message);
@@ -184,7 +192,13 @@ child_link_init(struct child_process *child)
 void
 child_link_fini(struct child_process *child)
 {
+    size_t cursor = 0;
+    struct sv key;
+    void *text;
+
     mem_free(child->waiters);
+    while (map_next(&child->alerts, &cursor, &key, &text))
+        mem_free(text);
     map_fini(&child->alerts);
     pthread_mutex_destroy(&child->lock);
 }

@@ -7,7 +7,12 @@
 #include "transmit/client_internal.h"
 #include "transmit/delivery_internal.h"
 
-enum { DAY_S = 86400 };
+#include "base/log.h"
+#include "mail/date.h"
+#include "tls/describe.h"
+#include "tls/expiry.h"
+
+enum { DAY_S = 86400, DAYS_OF_DAILY = 14 };
 
 static bool
 counts(const struct session *s)
@@ -112,6 +117,54 @@ set_unfetched(const struct session *s, struct ledger_session *record)
     record->reason = sv_of(s->sts.reason);
 }
 
+/* Seconds until the certificate may be spoken of again. */
+static int64_t
+silence(const struct tls_certificate_facts *peer, int64_t now)
+{
+    int64_t daily = peer->not_after - (int64_t)DAYS_OF_DAILY * DAY_S;
+
+    return daily > now ? daily - now : DAY_S;
+}
+
+static void
+log_expiry(const struct session *s, const struct tls_certificate_facts *peer,
+           int64_t now)
+{
+    char until[MAIL_DATE_TEXT];
+
+    log_event(
+        NULL, LOG_WARNING, "delivery.certificate_expiry",
+        LOG_STR("delivery", client_delivery(s->client)),
+        LOG_STR("destination", s->destination->key),
+        LOG_STR("host", client_host(s->client)),
+        LOG_STR("ip", client_ip(s->client)),
+        LOG_STR("state", tls_expiry_name(tls_expiry_of(peer->not_after, now))),
+        LOG_I64("days_left", tls_days_left(peer->not_after, now)),
+        LOG_STR("not_after", mail_date_iso(peer->not_after, until)),
+        LOG_STR("subject", peer->subject), LOG_STR("sha256", peer->sha256));
+}
+
+/* A server's certificate that ends soon, or has ended: said once 30 days
+ * before, and once a day in the last 14 days and from then on. */
+static void
+watch_expiry(const struct session *s)
+{
+    const struct tls_facts *facts = client_tls(s->client);
+    int64_t wall_s = loop_wall_us(s->worker->loop) / 1000000;
+    uint64_t now = loop_now(s->worker->loop);
+    char key[96];
+
+    if (facts == NULL || facts->peer == NULL || s->destination == NULL ||
+        tls_expiry_of(facts->peer->not_after, wall_s) == EXPIRY_FAR)
+        return;
+    snprintf(key, sizeof key, "ends %s", facts->peer->sha256);
+    if (delivery_memory_has(&s->delivery->told, sv_of(key), now))
+        return;
+    log_expiry(s, facts->peer, wall_s);
+    delivery_memory_note(&s->delivery->told, sv_of(key), now,
+                         now + (uint64_t)silence(facts->peer, wall_s) * 1000);
+}
+
 void
 session_report_client(const struct session *s, const struct client_loss *loss)
 {
@@ -128,6 +181,7 @@ session_report_client(const struct session *s, const struct client_loss *loss)
         .result = TLS_RESULT_OK,
     };
 
+    watch_expiry(s);
     if (!counts(s) || (loss != NULL && !loss->tls) ||
         decision->floor == FLOOR_CLEAR)
         return;

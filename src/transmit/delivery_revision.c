@@ -62,8 +62,7 @@ make_context(const struct destination_settings *control, const char *groups,
     if (groups != NULL)
         profile.groups = groups;
     if (own != NULL)
-        files = (struct tls_certificate_files){
-            .name = own->name, .chain = own->chain, .key = own->key};
+        files = settings_certificate_files(own);
     return tls_context_new_client_options(&options, err);
 }
 

@@ -14,6 +14,7 @@ static const struct row {
     {"nothing", "w", true, "", 0},
     {"a failure that another server made up for", "fw", true, "", 1},
     {"one alert whatever the number of failures", "fkfkfk", true, "raise;", 3},
+    {"its numbers are renewed", "fkfkfkfkfk", true, "raise;raise;", 5},
     {"one recovery notice", "fkfkww", true, "raise;clear;", 2},
     {"again after the recovery", "fkwfkw", true, "raise;clear;raise;clear;", 2},
     {"alerts are off: counted, not told", "fkfkw", false, "", 2},
@@ -104,7 +105,7 @@ test_text(void **state)
         told.text,
         "mail waits because TLS fails: domain y.test, host mx.test "
         "[192.0.2.1], stage handshake: bad record; 7 recipients in the queue, "
-        "1 failures, first 2023-11-14T22:15:20Z, last 2023-11-14T22:15:20Z");
+        "1 failure, first 2023-11-14T22:15:20Z, last 2023-11-14T22:15:20Z");
     tls_troubles_free(troubles);
     buf_fini(&told.events);
 }

@@ -8,6 +8,7 @@
 enum {
     TROUBLES_MAX = 10000,
     FORGET_S = 7 * 86400,
+    RENEW_S = 300, /* the numbers of an alert that stands are so old at most */
 };
 
 struct tally {
@@ -22,6 +23,7 @@ struct trouble {
     struct tls_failure failure; /* the last */
     uint64_t kept_back;         /* times since mail was last taken */
     int64_t kept_first_s, kept_last_s;
+    int64_t told_s; /* when the alert got its text */
     bool raised;
 };
 
@@ -155,13 +157,15 @@ raise_alert(struct tls_troubles *troubles, struct trouble *trouble,
     buf_printf(&text, "host %s [%s], stage %s: %s; ", trouble->host,
                trouble->ip, tls_stage_name(trouble->failure.stage),
                trouble->failure.reason);
-    buf_printf(&text, "%llu recipients in the queue, %llu failures, ",
-               (unsigned long long)event->queued,
-               (unsigned long long)trouble->kept_back);
+    buf_printf(&text, "%llu recipient%s in the queue, %llu failure%s, ",
+               (unsigned long long)event->queued, event->queued == 1 ? "" : "s",
+               (unsigned long long)trouble->kept_back,
+               trouble->kept_back == 1 ? "" : "s");
     buf_printf(&text, "first %s, last %s",
                time_text(trouble->kept_first_s, first, sizeof first),
                time_text(trouble->kept_last_s, last, sizeof last));
     tell(troubles, trouble, true, buf_cstr(&text));
+    trouble->told_s = event->now_s;
     buf_fini(&text);
 }
 
@@ -211,7 +215,8 @@ tls_troubles_kept_back(struct tls_troubles *troubles,
         if (trouble->kept_back++ == 0)
             trouble->kept_first_s = event->now_s;
         trouble->kept_last_s = event->now_s;
-        if (event->alert && !trouble->raised)
+        if (event->alert &&
+            (!trouble->raised || event->now_s - trouble->told_s >= RENEW_S))
             raise_alert(troubles, trouble, event);
     }
     pthread_mutex_unlock(&troubles->lock);

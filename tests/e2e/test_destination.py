@@ -250,6 +250,29 @@ def test_what_is_recorded(gateway, tmp_path, cleanup):
     assert event["serial"] and event["not_after"].endswith("Z")
 
 
+def expiring(gateway, days, tmp_path, cleanup):
+    """Mail to a server whose certificate ends then; what the log says of it."""
+    context = rig.server_context(tmp_path, MAIL_HOST, days=days)
+    server = cleanup(rig.ScriptedServer(lambda p: p.serve(tls=context)))
+    gateway.configure(server.address, destination="tls: required\n"
+                      "max_messages_per_connection: 1\n").start()
+    for _ in range(3):
+        send(gateway, "b@example.org")
+    gateway.wait_empty(20)
+    return gateway.events("delivery.certificate_expiry")
+
+
+def test_a_certificate_of_a_peer_that_ends(gateway, tmp_path, cleanup):
+    event, = expiring(gateway, 5, tmp_path, cleanup) # once, not for each
+    assert event["state"] == "7-days" and event["days_left"] in (4, 5)
+    assert event["subject"] == f"CN={MAIL_HOST}" and event["host"]
+    assert len(event["sha256"]) == 64 and event["level"] == "warning"
+
+
+def test_a_certificate_of_a_peer_that_lasts(gateway, tmp_path, cleanup):
+    assert expiring(gateway, 90, tmp_path, cleanup) == []
+
+
 def test_recipients_within_a_period(gateway, cleanup):
     server = cleanup(rig.ScriptedServer(lambda p: p.serve()))
     gateway.configure(server.address, destination="tls: no\n"
