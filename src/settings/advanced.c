@@ -31,9 +31,22 @@ static const struct name_row tls_rows[] = {
     {"TLSCipherList", NULL, ADVANCED_STRING, {"tls_ciphers"}},
 };
 
-/* Names that exist there and mean nothing here yet. */
-static const char *const unsupported[] = {
-    "Sender.EnableMTASTS", "Sender.EnableDANE", "Controller.EnableTLSRPT"};
+/* Switches that stand for one field of the whole tree. */
+static const struct switch_row {
+    const char *name; /* with its prefix */
+    const char *path[3];
+    const char *on, *off;
+} switch_rows[] = {
+    {"Sender.EnableMTASTS",
+     {"destinations", "default", "mta_sts"},
+     "on",
+     "off"},
+    {"Sender.EnableDANE",
+     {"destinations", "default", "dane"},
+     "opportunistic",
+     "no"},
+    {"Controller.EnableTLSRPT", {"tls_reports", "enabled"}, "on", "off"},
+};
 
 const char *
 advanced_type_name(enum advanced_type type)
@@ -129,6 +142,18 @@ find_row(struct sv setting, bool old_spelling)
     return NULL;
 }
 
+static const struct switch_row *
+find_switch(struct sv name, bool any_case)
+{
+    for (size_t i = 0; i < COUNT_OF(switch_rows); i++) {
+        const char *known = switch_rows[i].name;
+
+        if (sv_is(name, known) || (any_case && sv_is_nocase(name, known)))
+            return &switch_rows[i];
+    }
+    return NULL;
+}
+
 static bool
 refuse_name(struct sv name, struct err *err)
 {
@@ -136,13 +161,12 @@ refuse_name(struct sv name, struct err *err)
     const struct name_row *near = find_row(s.setting, true);
     char room[CONF_QUOTE_MAX];
 
-    for (size_t i = 0; i < COUNT_OF(unsupported); i++)
-        if (sv_is_nocase(name, unsupported[i])) {
-            err_set(err, "%s is not supported by this version of Waxgate",
-                    unsupported[i]);
-            return false;
-        }
-    if (near != NULL)
+    const struct switch_row *other = find_switch(name, true);
+
+    if (other != NULL)
+        err_set(err, "there is no advanced setting %s; write %s",
+                conf_quote(name, room), other->name);
+    else if (near != NULL)
         err_set(err, "there is no advanced setting %s; write %s%.*s%s%s",
                 conf_quote(name, room), s.scope, SV_ARG(s.node),
                 s.node.n > 0 ? "." : "", near->name);
@@ -152,18 +176,10 @@ refuse_name(struct sv name, struct err *err)
 }
 
 bool
-advanced_is_supported(struct sv name)
-{
-    return find_row(split_name(name, true).setting, true) != NULL;
-}
-
-bool
 advanced_is_known(struct sv name)
 {
-    for (size_t i = 0; i < COUNT_OF(unsupported); i++)
-        if (sv_is_nocase(name, unsupported[i]))
-            return true;
-    return advanced_is_supported(name);
+    return find_switch(name, true) != NULL ||
+           find_row(split_name(name, true).setting, true) != NULL;
 }
 
 /* Values */
@@ -252,6 +268,24 @@ find_path(struct arena *arena, const struct split *s,
     return true;
 }
 
+static bool
+read_switch(const struct switch_row *row, struct sv value, struct advanced *out,
+            struct err *err)
+{
+    bool on = sv_is_nocase(value, "true") || sv_is(value, "1");
+    char room[CONF_QUOTE_MAX];
+
+    if (!on && !sv_is_nocase(value, "false") && !sv_is(value, "0")) {
+        err_set(err, "must be true or false, not %s", conf_quote(value, room));
+        return false;
+    }
+    out->type = ADVANCED_BOOLEAN;
+    out->value = on ? row->on : row->off;
+    for (size_t i = 0; i < COUNT_OF(row->path) && row->path[i] != NULL; i++)
+        out->path[out->path_count++] = row->path[i];
+    return true;
+}
+
 bool
 advanced_find(struct arena *arena, struct sv name, struct sv value,
               const struct advanced_options *options, struct advanced *out,
@@ -260,7 +294,13 @@ advanced_find(struct arena *arena, struct sv name, struct sv value,
     struct split s = split_name(name, options->old_spelling);
     const struct name_row *row = find_row(s.setting, options->old_spelling);
 
+    const struct switch_row *other = find_switch(name, options->old_spelling);
+
     *out = (struct advanced){0};
+    if (other != NULL) {
+        out->name = arena_cstr(arena, sv_of(other->name));
+        return read_switch(other, value, out, err);
+    }
     if (row == NULL)
         return refuse_name(name, err);
     if (!find_path(arena, &s, row, out, err))

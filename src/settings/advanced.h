@@ -36,9 +36,8 @@ MUST_USE bool advanced_find(struct arena *arena, struct sv name,
 
 /* "Integer" */
 const char *advanced_type_name(enum advanced_type type);
-/* True when the name is one that the products have, supported here or not. */
+/* True when the name is one that the products have, in any case. */
 bool advanced_is_known(struct sv name);
-bool advanced_is_supported(struct sv name);
 
 /* About the section, for the reference. */
 #define ADVANCED_DOC                                                           \
@@ -49,5 +48,7 @@ bool advanced_is_supported(struct sv name);
     "`TLSCipherStrength` (String: High, Medium, Low) for `tls_strength`, "     \
     "`TLSCipherList` (String) for `tls_ciphers`. Without a prefix they mean "  \
     "`servers.default`, with `Servers.NODE.` that node, with `Sender.` "       \
-    "the section `sender`."
+    "the section `sender`. `Sender.EnableMTASTS` and `Sender.EnableDANE` "     \
+    "(Boolean) stand for `mta_sts` and `dane` of `destinations.default`, "     \
+    "`Controller.EnableTLSRPT` (Boolean) for `tls_reports.enabled`."
 #endif

@@ -153,9 +153,7 @@ judge(struct import *import, const struct import_item *item)
                               &found, &err)) {
         struct sv text = arena_printf(&import->arena, ": %s", err.text);
 
-        verdict(import, item,
-                advanced_is_supported(name) ? IMPORT_REFUSED : IMPORT_IGNORED,
-                text.p);
+        verdict(import, item, IMPORT_REFUSED, text.p);
     } else if (item->type.n > 0 &&
                !sv_is_nocase(item->type, advanced_type_name(found.type))) {
         struct sv text = arena_printf(&import->arena, "it is %s, not %.*s",

@@ -117,6 +117,53 @@ test_own_profile(void **state)
     settings_unref(settings);
 }
 
+static const struct switch_row {
+    const char *name;
+    const char *yaml; /* after HEAD */
+    enum deliver_dane dane;
+    bool mta_sts, reports;
+} switches[] = {
+    {"defaults", "", DANE_OPPORTUNISTIC, true, true},
+    {"all off",
+     "advanced: {Sender.EnableMTASTS: false, Sender.EnableDANE: False, "
+     "Controller.EnableTLSRPT: 0}\n",
+     DANE_NO, false, false},
+    {"all on",
+     "advanced: {Sender.EnableMTASTS: true, Sender.EnableDANE: 1, "
+     "Controller.EnableTLSRPT: TRUE}\n",
+     DANE_OPPORTUNISTIC, true, true},
+    {"off, but not for one",
+     "destinations: {a.example: {dane: mandatory, mta_sts: on}}\n"
+     "advanced: {Sender.EnableMTASTS: false, Sender.EnableDANE: false}\n",
+     DANE_MANDATORY, true, true},
+    {"said twice alike",
+     "destinations: {default: {dane: no}}\n"
+     "advanced: {Sender.EnableDANE: false}\n",
+     DANE_NO, true, true},
+};
+
+/* What a.example gets. */
+static void
+check_switch(void **state)
+{
+    const struct switch_row *r = *state;
+    const struct destination_settings *to;
+    struct settings *settings;
+    struct buf yaml = {0};
+    struct err err;
+
+    buf_printf(&yaml, HEAD "%s", r->yaml);
+    settings = settings_load(buf_view(&yaml), "t.yaml", &options, &err);
+    if (settings == NULL)
+        fail_msg("%s", err.text);
+    to = settings_destination(settings, SV("a.example"));
+    assert_int_equal(to->dane, r->dane);
+    assert_int_equal(to->mta_sts, r->mta_sts);
+    assert_int_equal(settings->tls_reports.enabled, r->reports);
+    settings_unref(settings);
+    buf_fini(&yaml);
+}
+
 struct refuse_row {
     const char *name;
     const char *yaml; /* after HEAD, so it begins in line 3 */
@@ -134,12 +181,12 @@ static const struct refuse_row refusals[] = {
     {"other case", "advanced: {sender.sslmethodtlsv1_0: 1}\n",
      "t.yaml:3:12: advanced.\"sender.sslmethodtlsv1_0\": there is no advanced "
      "setting \"sender.sslmethodtlsv1_0\"; write Sender.SSLMethodTLSv1_0"},
-    {"not yet", "advanced: {Sender.EnableMTASTS: true}\n",
-     "t.yaml:3:12: advanced.\"Sender.EnableMTASTS\": Sender.EnableMTASTS is "
-     "not supported by this version of Waxgate"},
-    {"not yet, either", "advanced: {Controller.EnableTLSRPT: true}\n",
-     "t.yaml:3:12: advanced.\"Controller.EnableTLSRPT\": "
-     "Controller.EnableTLSRPT is not supported by this version of Waxgate"},
+    {"a switch in another case", "advanced: {sender.enablemtasts: true}\n",
+     "t.yaml:3:12: advanced.\"sender.enablemtasts\": there is no advanced "
+     "setting \"sender.enablemtasts\"; write Sender.EnableMTASTS"},
+    {"neither on nor off", "advanced: {Sender.EnableDANE: maybe}\n",
+     "t.yaml:3:12: advanced.\"Sender.EnableDANE\": must be true or false, not "
+     "\"maybe\""},
     {"integer", "advanced: {SSLMethodTLSv1_0: yes}\n",
      "t.yaml:3:12: advanced.SSLMethodTLSv1_0: must be 0 or 1, not \"yes\""},
     {"integer beyond", "advanced: {SSLMethodTLSv1_0: 2}\n",
@@ -258,6 +305,7 @@ main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_own_profile)};
 
     return RUN_ROWS("effects", check_effect, effects) +
+           RUN_ROWS("switches", check_switch, switches) +
            RUN_ROWS("refusals", check_refusal, refusals) +
            RUN_ROWS("origins", check_origin, origins) +
            cmocka_run_group_tests_name("profiles", tests, NULL, NULL);

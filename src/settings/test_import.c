@@ -61,12 +61,13 @@ static const struct row rows[] = {
     {"names that are not here",
      "Sender.EnableDANE,Boolean,True\n"
      "Receiver.MaxThreads,Integer,5\n",
-     "line 1: Sender.EnableDANE: ignored: Sender.EnableDANE is not "
-     "supported by this version of Waxgate\n"
+     "line 1: Sender.EnableDANE: taken as destinations.default.dane: "
+     "opportunistic\n"
      "line 2: Receiver.MaxThreads: ignored because Waxgate has no such "
      "setting\n"
-     "0 taken, 2 ignored, 0 refused\n",
-     ""},
+     "1 taken, 1 ignored, 0 refused\n",
+     "advanced:\n"
+     "  Sender.EnableDANE: \"True\"\n"},
     {"values that are wrong",
      "SSLMethodTLSv1_0 = 2\n"
      "SSLMethodTLSv1_1,String,1\n"
