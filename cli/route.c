@@ -106,7 +106,6 @@ static void
 lookup_text(const json_t *lookup, char *room, size_t size)
 {
     const json_t *records = json_object_get(lookup, "records");
-    const char *canonical = explain_text(lookup, "canonical");
     const char *reason = explain_text(lookup, "reason");
     char answer[700];
 
@@ -122,9 +121,7 @@ lookup_text(const json_t *lookup, char *room, size_t size)
                  explain_flag(lookup, "secure_denial") ? "proven"
                                                        : "not proven");
     else
-        snprintf(room, size, "%s%s%s%s", answer,
-                 canonical[0] != '\0' ? " (alias of " : "", canonical,
-                 canonical[0] != '\0' ? ")" : "");
+        snprintf(room, size, "%s", answer);
 }
 
 static void
@@ -152,6 +149,7 @@ print_lookups(const json_t *lookups)
                                                  {"ANSWER", false}};
     struct text_table table;
     const json_t *lookup;
+    const char *before = ""; /* A and AAAA have the same aliases */
     size_t i;
 
     if (json_array_size(lookups) == 0)
@@ -166,7 +164,9 @@ print_lookups(const json_t *lookups)
                                explain_text(lookup, "state"), answer};
 
         lookup_text(lookup, answer, sizeof answer);
-        print_aliases(&table, lookup);
+        if (strcmp(before, cells[0]) != 0)
+            print_aliases(&table, lookup);
+        before = cells[0];
         text_table_row(&table, cells);
     }
     text_table_fini(&table);

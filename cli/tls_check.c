@@ -52,8 +52,9 @@ print_verdicts(const json_t *verdicts)
     const json_t *names = json_object_get(verdicts, "names"), *name;
     size_t i;
 
-    explain_say("  chain: %s (%s)\n", explain_text(verdicts, "chain"),
-                explain_text(verdicts, "chain_text"));
+    if (strcmp(explain_text(verdicts, "dane"), "not used") == 0)
+        explain_say("  chain: %s (%s)\n", explain_text(verdicts, "chain"),
+                    explain_text(verdicts, "chain_text"));
     json_array_foreach(names, i, name)
     {
         explain_say("  name %s: %s\n", explain_text(name, "name"),

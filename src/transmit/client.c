@@ -1,6 +1,7 @@
 #include "transmit/client.h"
 #include "tls/context.h"
 #include "transmit/client_internal.h"
+#include "transmit/tls_consequence.h"
 
 enum {
     REPLY_WAITING_MAX = 4096, /* bytes without a whole line in them */
@@ -205,18 +206,12 @@ deserves_quit(enum tls_stage stage)
     }
 }
 
-/* Clear text on the next connection: before the 220 nothing of TLS had begun,
- * after it only "next-attempt" allows it. */
+/* Clear text on the next connection. */
 static bool
 allows_clear_next(const struct client *client, const struct client_loss *loss)
 {
-    const struct tls_decision *decision = &client->plan.decision;
-
-    if (!loss->tls || decision->floor != FLOOR_OPPORTUNISTIC)
-        return false;
-    return decision->fallback == FALLBACK_NEXT_ATTEMPT ||
-           (decision->fallback == FALLBACK_BEFORE_220 &&
-            loss->failure.stage == STAGE_REFUSED);
+    return loss->tls &&
+           tls_may_go_clear_next(&client->plan.decision, loss->failure.stage);
 }
 
 /* Gives a running parcel back, or marks it as unsent. */

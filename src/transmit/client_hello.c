@@ -2,6 +2,7 @@
  * the decision. */
 #include "mail/date.h"
 #include "transmit/client_internal.h"
+#include "transmit/tls_consequence.h"
 
 static const struct extension {
     const char *keyword;
@@ -92,9 +93,7 @@ static void
 go_without_tls(struct client *client, enum tls_stage stage, const char *why)
 {
     const struct tls_decision *decision = &client->plan.decision;
-    bool allowed =
-        decision->floor == FLOOR_OPPORTUNISTIC &&
-        (stage == STAGE_NOT_OFFERED || decision->fallback != FALLBACK_NEVER);
+    bool allowed = tls_may_go_clear(decision, stage);
     struct client_loss loss;
 
     log_event(&client->log, LOG_INFO, "delivery.tls",
@@ -313,8 +312,7 @@ client_on_tls_ready(struct client *client)
     client->verify = client_verify_peer(client, &failure, &result);
     client_note_testing(client);
     client_keep_facts(client);
-    accepted = client->plan.decision.authentication != AUTH_REQUIRED ||
-               client->verify == TLS_VERIFY_OK;
+    accepted = tls_accepts(&client->plan.decision, failure.stage);
     if (is_too_old(client, &failure, &result))
         accepted = false;
     log_tls(client, &failure, accepted);

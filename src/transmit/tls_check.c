@@ -424,8 +424,9 @@ on_ready(void *owner)
                      ? PROBE_VERIFIED
                      : PROBE_ENCRYPTED;
     if (decision->requiretls && !probe->offers_requiretls) {
-        tls_failure_set(&probe->seen.failure, STAGE_SMTP,
-                        "the server does not offer REQUIRETLS");
+        tls_failure_set(
+            &probe->seen.failure, STAGE_SMTP,
+            "it does not offer REQUIRETLS, which the message demands");
         result = PROBE_NOT_HERE;
     }
     quit(probe);

@@ -16,7 +16,7 @@ tls_consequence_name(enum tls_consequence consequence)
 bool
 tls_may_go_clear(const struct tls_decision *decision, enum tls_stage stage)
 {
-    return decision->usable && decision->floor == FLOOR_OPPORTUNISTIC &&
+    return decision->floor == FLOOR_OPPORTUNISTIC &&
            (stage == STAGE_NOT_OFFERED || decision->fallback != FALLBACK_NEVER);
 }
 
@@ -25,7 +25,7 @@ tls_may_go_clear(const struct tls_decision *decision, enum tls_stage stage)
 bool
 tls_may_go_clear_next(const struct tls_decision *decision, enum tls_stage stage)
 {
-    if (!decision->usable || decision->floor != FLOOR_OPPORTUNISTIC)
+    if (decision->floor != FLOOR_OPPORTUNISTIC)
         return false;
     return decision->fallback == FALLBACK_NEXT_ATTEMPT ||
            (decision->fallback == FALLBACK_BEFORE_220 &&
@@ -35,8 +35,7 @@ tls_may_go_clear_next(const struct tls_decision *decision, enum tls_stage stage)
 bool
 tls_accepts(const struct tls_decision *decision, enum tls_stage stage)
 {
-    return decision->usable &&
-           (stage == STAGE_NONE || decision->authentication != AUTH_REQUIRED);
+    return stage == STAGE_NONE || decision->authentication != AUTH_REQUIRED;
 }
 
 static bool

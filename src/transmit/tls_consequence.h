@@ -14,7 +14,9 @@ enum tls_consequence {
 };
 const char *tls_consequence_name(enum tls_consequence consequence);
 
-/* The server offers no STARTTLS, or refused it with a reply that leaves the
+/* The first three are about decisions that let the server be used.
+ *
+ * The server offers no STARTTLS, or refused it with a reply that leaves the
  * connection open: may the message go in clear text now? */
 bool tls_may_go_clear(const struct tls_decision *decision,
                       enum tls_stage stage);

@@ -211,6 +211,9 @@ add_event(struct buf *out, const struct tls_sentence *facts)
         buf_printf(out, "%s asked for a client certificate and we had none",
                    host);
         break;
+    case STAGE_SMTP: /* the words are a sentence as they are */
+        buf_printf(out, "%s: %s", host, facts->failure->reason);
+        break;
     default:
         buf_add_str(out, host);
         add_presented(out, facts);
@@ -281,9 +284,29 @@ add_dane_demand(struct buf *out, const struct tls_sentence *facts)
                                                     : "TLS");
 }
 
+/* What is no failure of TLS is nobody's demand. */
+static bool
+is_of_tls(enum tls_stage stage)
+{
+    switch ((int)stage) {
+    case STAGE_CONNECT:
+    case STAGE_GREETING:
+    case STAGE_EHLO:
+    case STAGE_TIMEOUT:
+    case STAGE_IO:
+    case STAGE_PROTOCOL:
+    case STAGE_SMTP:
+        return false;
+    default:
+        return true;
+    }
+}
+
 static void
 add_demand(struct buf *out, const struct tls_sentence *facts)
 {
+    if (!is_of_tls(stage_of(facts)))
+        return;
     if (facts->dane != NULL) {
         add_dane_demand(out, facts);
     } else if (facts->sts != NULL && facts->sts->policy != NULL) {
