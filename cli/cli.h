@@ -82,6 +82,7 @@ int run_cert_export(struct cli *cli);
 int run_tls_ciphers(struct cli *cli);
 int run_dns(struct cli *cli);
 int run_dane(struct cli *cli);
+int run_dane(struct cli *cli);
 int run_dane_verify(struct cli *cli);
 int run_route(struct cli *cli);
 int run_explain(struct cli *cli);

@@ -460,6 +460,13 @@ conn_tls_matches_name(const struct conn *conn, struct sv name)
     return conn->tls != NULL && tls_stream_matches_name(conn->tls, name);
 }
 
+bool
+conn_tls_dane_try(const struct conn *conn, const struct tls_dane *dane,
+                  struct tls_dane_facts *facts)
+{
+    return conn->tls != NULL && tls_stream_dane_try(conn->tls, dane, facts);
+}
+
 size_t
 conn_tls_chain(const struct conn *conn, struct tls_certificate_facts **chain,
                size_t max)

@@ -142,6 +142,9 @@ const struct tls_facts *conn_tls(const struct conn *conn); /* valid if is_tls,
  * After CONN_TLS_READY.  A fake has no certificate: there the name is compared
  * with its facts' peer_subject. */
 bool conn_tls_matches_name(const struct conn *conn, struct sv name);
+/* See tls_stream_dane_try(); false for a fake. */
+bool conn_tls_dane_try(const struct conn *conn, const struct tls_dane *dane,
+                       struct tls_dane_facts *facts);
 /* See tls_stream_chain(); 0 for a fake. */
 size_t conn_tls_chain(const struct conn *conn,
                       struct tls_certificate_facts **chain, size_t max);

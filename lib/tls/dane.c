@@ -228,18 +228,29 @@ verify_chain(SSL *ssl, STACK_OF(X509) * chain, int64_t now)
     return error;
 }
 
-static const char *
-verify(SSL *ssl, struct sv chain_pem, const struct tls_dane *dane, int64_t now)
+static void
+check(SSL *ssl, STACK_OF(X509) * chain, const struct tls_dane *dane,
+      int64_t now, struct tls_dane_facts *facts)
 {
-    STACK_OF(X509) *chain = read_chain(chain_pem);
     const char *problem = ask(ssl, dane);
 
-    if (sk_X509_num(chain) == 0)
+    *facts = (struct tls_dane_facts){.asked = true};
+    if (sk_X509_num(chain) <= 0)
         problem = "there is no certificate in the chain";
-    if (problem == NULL)
-        SSL_set_verify_result(ssl, verify_chain(ssl, chain, now));
-    sk_X509_pop_free(chain, X509_free);
-    return problem;
+    if (problem != NULL) {
+        snprintf(facts->reason, sizeof facts->reason, "%s", problem);
+        return;
+    }
+    SSL_set_verify_result(ssl, verify_chain(ssl, chain, now));
+    read_result(ssl, facts);
+}
+
+static SSL *
+must_have(SSL *ssl)
+{
+    if (ssl == NULL)
+        abort(); /* out of memory, as everywhere */
+    return ssl;
 }
 
 bool
@@ -247,22 +258,29 @@ tls_dane_verify(struct sv chain_pem, const struct tls_dane *dane, int64_t now,
                 struct tls_dane_facts *facts)
 {
     SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
-    const char *problem;
+    STACK_OF(X509) *chain = read_chain(chain_pem);
     SSL *ssl;
 
-    *facts = (struct tls_dane_facts){.asked = true};
     if (ctx == NULL)
         abort();
     dane_use(ctx);
-    ssl = SSL_new(ctx);
-    if (ssl == NULL)
-        abort();
-    problem = verify(ssl, chain_pem, dane, now);
-    if (problem != NULL)
-        snprintf(facts->reason, sizeof facts->reason, "%s", problem);
-    else
-        read_result(ssl, facts);
+    ssl = must_have(SSL_new(ctx));
+    check(ssl, chain, dane, now, facts);
     SSL_free(ssl);
     SSL_CTX_free(ctx);
+    sk_X509_pop_free(chain, X509_free);
+    return facts->matched;
+}
+
+bool
+tls_stream_dane_try(const struct tls_stream *stream,
+                    const struct tls_dane *dane, struct tls_dane_facts *facts)
+{
+    SSL *ssl = must_have(SSL_new(stream->context->ctx[0]));
+
+    assert(!stream->context->server);
+    check(ssl, SSL_get_peer_cert_chain(stream->ssl), dane, (int64_t)time(NULL),
+          facts);
+    SSL_free(ssl);
     return facts->matched;
 }

@@ -80,4 +80,10 @@ bool tls_stream_matches_name(const struct tls_stream *stream, struct sv name);
  * most max, returns how many.  Fewer after a resumption, which shows none. */
 size_t tls_stream_chain(const struct tls_stream *stream,
                         struct tls_certificate_facts **chain, size_t max);
+
+/* Whether the chain that the server has shown would match other records, for
+ * views; at the present time.  Client; a resumed session has shown none. */
+bool tls_stream_dane_try(const struct tls_stream *stream,
+                         const struct tls_dane *dane,
+                         struct tls_dane_facts *facts);
 #endif

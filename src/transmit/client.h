@@ -13,6 +13,7 @@
 #define TRANSMIT_CLIENT_H
 #include "net/conn.h"
 #include "transmit/decide.h"
+#include "transmit/tls_sentence.h"
 #include "transmit/queue.h"
 
 struct client;
@@ -31,6 +32,8 @@ struct client_loss {
     /* What reports call it (RFC 8460 section 4.3); OK where TLS did not fail.
      */
     enum ledger_tls_result result;
+    /* What happened and who demanded more, with `tls`; else "". */
+    char sentence[TLS_SENTENCE_TEXT];
     struct parcel *unsent; /* was given to client_send(), but the server had
                             * not answered a word about it; NULL: none */
 };
@@ -65,9 +68,11 @@ struct client_plan {
     const char *helo;           /* our host name */
     const char *delivery;       /* id of this connection in the log */
     const char *destination;    /* key, for the log */
+    const char *domain;         /* of the mail, for sentences; borrowed, NULL */
     struct tls_decision decision;
     struct dane_evidence *dane;     /* that decision.dane points into, or NULL;
                                      * referenced */
+    const struct sts_evidence *sts; /* as decided by; borrowed, or NULL */
     struct tls_context *context;    /* NULL: TLS is not tried */
     struct tls_session_key session; /* for resumption */
     bool clear; /* TLS failed here lately and the fallback allows this */
@@ -146,6 +151,9 @@ enum tls_verify client_verify(const struct client *client); /* chain and name */
  * max; 0 in clear text. */
 size_t client_chain(const struct client *client,
                     struct tls_certificate_facts **chain, size_t max);
+/* See conn_tls_dane_try(); from inside on_tls. */
+bool client_dane_try(const struct client *client, const struct tls_dane *dane,
+                     struct tls_dane_facts *facts);
 const struct tls_session_key *client_key(const struct client *client);
 /* Of list `closing`: the client that holds this link. */
 struct client *client_of_link(struct link *link);

@@ -2,6 +2,7 @@
  * apart: does the chain lead to an authority, is the certificate for a name
  * that is good here, and does a TLSA record match.  Each policy asks its own.
  */
+#include "evidence/dane_count.h"
 #include "transmit/client_internal.h"
 
 static bool
@@ -108,6 +109,13 @@ dane_result(const struct client *client)
     return TLS_RESULT_VALIDATION;
 }
 
+bool
+client_dane_try(const struct client *client, const struct tls_dane *dane,
+                struct tls_dane_facts *facts)
+{
+    return client->conn != NULL && conn_tls_dane_try(client->conn, dane, facts);
+}
+
 /* --- Together ------------------------------------------------------------- */
 
 enum tls_verify
@@ -117,6 +125,8 @@ client_verify_peer(const struct client *client, struct tls_failure *failure,
     const struct tls_decision *decision = &client->plan.decision;
     bool dane = decision->method == METHOD_DANE;
 
+    if (dane && client->plan.watch == NULL) /* not those who only look */
+        dane_count_match(conn_tls(client->conn)->dane);
     *result = TLS_RESULT_OK;
     tls_failure_set(failure, STAGE_NONE, "%s", "");
     if (dane ? is_dane_good(client, failure) : is_pkix_good(client, failure))

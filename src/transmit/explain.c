@@ -37,6 +37,7 @@ question_end(struct question *q)
 {
     cancel(q);
     tls_check_free(q->check);
+    dane_show_free(q->show);
     timer_fini(&q->watch);
     for (size_t i = 0; i < q->host_count; i++)
         dane_evidence_unref(q->hosts[i].dane);
@@ -67,6 +68,8 @@ on_watch(struct timer *timer)
         fail(q, "gone");
     else if (late && q->check != NULL)
         tls_check_stop(q->check);
+    else if (late && q->show != NULL)
+        dane_show_stop(q->show);
     else if (late)
         fail(q, "the look-ups took too long");
 }
@@ -121,6 +124,8 @@ looked_up(struct question *q)
     decide_hosts(q);
     if (q->kind == QUESTION_CHECK)
         tls_check_start(q);
+    else if (q->kind == QUESTION_DANE)
+        dane_show_start(q);
     else
         answer(q);
 }
@@ -154,7 +159,9 @@ look_up_host(struct question_host *host)
     struct question *q = host->question;
     const struct route_target *target = host->target;
 
-    if (!decide_wants_dane(&host->evidence))
+    /* Who asks for the records sees them though DANE is off. */
+    if (q->kind == QUESTION_DANE ? target->literal
+                                 : !decide_wants_dane(&host->evidence))
         return;
     q->pending++;
     host->query = dane_lookup(q->revision->resolver, q->explainer->loop,
@@ -169,7 +176,7 @@ wants_sts(const struct question *q)
 
     /* The policy is of the recipients' domain, so servers of a route have none
      * (RFC 8461 section 3.4). */
-    if (q->destination.domain[0] == '\0')
+    if (q->destination.domain[0] == '\0' || q->kind == QUESTION_DANE)
         return false;
     for (size_t i = 0; i < q->host_count; i++)
         wants |= decide_wants_sts(&q->hosts[i].evidence);
@@ -258,8 +265,10 @@ static void
 set_destination(struct question *q)
 {
     const struct settings *settings = q->revision->settings;
+    /* TLSA records belong to the servers by MX, also where a route is used. */
     const struct route_settings *rule =
-        settings_route(settings, sv_of(q->domain));
+        q->kind == QUESTION_DANE ? NULL
+                                 : settings_route(settings, sv_of(q->domain));
     bool is_static = rule != NULL && rule->hop_count > 0;
     struct buf key = {0};
 
@@ -302,7 +311,7 @@ set_domain(struct question *q, struct sv text)
 {
     size_t at = text.n;
 
-    if (q->kind == QUESTION_CHECK)
+    if (q->kind == QUESTION_CHECK || q->kind == QUESTION_DANE)
         (void)take_port(&text, &q->port);
     at = text.n;
     while (at > 0 && text.p[at - 1] != '@')
@@ -386,7 +395,8 @@ static const struct {
     enum question_kind kind;
 } methods[] = {{"route.show", QUESTION_ROUTE},
                {"explain", QUESTION_EXPLAIN},
-               {"tls.check", QUESTION_CHECK}};
+               {"tls.check", QUESTION_CHECK},
+               {"dane.show", QUESTION_DANE}};
 
 bool
 explainer_knows(const char *method)

@@ -11,8 +11,12 @@
  *                                          each up to the point where mail
  *                                          would be sent, and sends none
  *
+ *   dane.show   {"address"}                the TLSA records of every server by
+ *                                          MX, whatever the settings say, and
+ *                                          whether it matches them now
+ *
  * "address" is a domain, an address literal or a mailbox; for tls.check
- * ":PORT" may follow a domain.  tls.check gives an item for each server as it
+ * and dane.show ":PORT" may follow a domain.  tls.check gives an item for each server as it
  * is done.  docs/explain.md shows the answers. */
 #ifndef TRANSMIT_EXPLAIN_H
 #define TRANSMIT_EXPLAIN_H
@@ -29,7 +33,7 @@ struct explainer *explainer_new(struct loop *loop, struct delivery *delivery,
 /* Breaks off what is running; before the delivery and the cache are freed. */
 void explainer_free(struct explainer *explainer); /* NULL is fine */
 
-/* "route.show", "explain", "tls.check". */
+/* "route.show", "explain", "tls.check", "dane.show". */
 bool explainer_knows(const char *method);
 void explainer_request(struct explainer *explainer, struct rpc_call *call);
 #endif

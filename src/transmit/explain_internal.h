@@ -1,14 +1,19 @@
 /* transmit/explain_internal.h - the parts behind transmit/explain.h: explain.c
  * leads a question from its address to what is known of each server,
- * explain_json.c writes that down, tls_check.c connects, tls_advice.c says what
- * would have to change. */
+ * explain_json.c writes that down, tls_check.c and dane_show.c connect,
+ * tls_advice.c says what would have to change. */
 #ifndef TRANSMIT_EXPLAIN_INTERNAL_H
 #define TRANSMIT_EXPLAIN_INTERNAL_H
 #include "transmit/delivery_internal.h"
 #include "transmit/explain.h"
 #include "transmit/tls_consequence.h"
 
-enum question_kind { QUESTION_ROUTE, QUESTION_EXPLAIN, QUESTION_CHECK };
+enum question_kind {
+    QUESTION_ROUTE,
+    QUESTION_EXPLAIN,
+    QUESTION_CHECK,
+    QUESTION_DANE,
+};
 
 struct explainer {
     struct loop *loop;
@@ -31,6 +36,7 @@ struct question_host {
 };
 
 struct tls_check;
+struct dane_show;
 
 struct question {
     struct explainer *explainer;
@@ -56,6 +62,7 @@ struct question {
     struct timer watch;
     uint64_t limit;          /* ms on the loop's clock */
     struct tls_check *check; /* owned; NULL before */
+    struct dane_show *show;  /* owned; NULL before */
 };
 
 /* explain.c: the answer is given (rpc_result or rpc_error). */
@@ -65,6 +72,7 @@ void question_end(struct question *question);
 json_t *explain_route_json(const struct question *question);
 json_t *explain_control_json(const struct question *question);
 json_t *explain_sts_json(const struct question *question);
+json_t *explain_dane_json(const struct dane_evidence *dane); /* or NULL */
 json_t *explain_host_json(const struct question_host *host);
 json_t *explain_decision_json(const struct question_host *host);
 json_t *explain_queue_json(const struct question *question);
@@ -75,4 +83,9 @@ void tls_check_start(struct question *question);
 void tls_check_free(struct tls_check *check); /* NULL is fine */
 /* The time is up or the caller gone: what is running ends. */
 void tls_check_stop(struct tls_check *check);
+
+/* dane_show.c: the same. */
+void dane_show_start(struct question *question);
+void dane_show_free(struct dane_show *show); /* NULL is fine */
+void dane_show_stop(struct dane_show *show);
 #endif

@@ -229,8 +229,8 @@ records_json(const struct dane_evidence *dane)
     return list;
 }
 
-static json_t *
-dane_json(const struct dane_evidence *dane)
+json_t *
+explain_dane_json(const struct dane_evidence *dane)
 {
     json_t *json;
 
@@ -406,7 +406,7 @@ explain_host_json(const struct question_host *host)
         net_address_port(&target->address), "preference", target->preference,
         "mx_state", dns_state_name(target->mx_state), "address_state",
         dns_state_name(target->address_state), "addresses",
-        addresses_json(host), "dane", dane_json(host->dane), "decision",
+        addresses_json(host), "dane", explain_dane_json(host->dane), "decision",
         explain_decision_json(host));
 
     set_text(json, "next", next_host(host));
