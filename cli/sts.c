@@ -8,8 +8,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
-/* --- Values ------------------------------------------------------------------
- */
+/* --- Values ------------------------------------------------------------- */
 
 static const char *
 text(const json_t *object, const char *key)
@@ -46,8 +45,7 @@ print_time(const char *name, const char *date, bool ahead)
                ahead ? "" : " ago");
 }
 
-/* --- list
- * ---------------------------------------------------------------------- */
+/* --- list --------------------------------------------------------------- */
 
 static const struct text_column list_columns[] = {
     {"DOMAIN", false}, {"STATE", false},  {"MODE", false},
@@ -124,8 +122,7 @@ run_sts_list(struct cli *cli)
     return ok ? CLI_OK : CLI_FAILED;
 }
 
-/* --- show, refresh, forget, pin
- * -------------------------------------------------- */
+/* --- show, refresh, forget, pin ----------------------------------------- */
 
 static const struct text_column fetch_columns[] = {
     {"FETCH", false},
@@ -278,8 +275,7 @@ run_sts_pin(struct cli *cli)
     return CLI_OK;
 }
 
-/* --- Without a gateway
- * ------------------------------------------------------------- */
+/* --- Without a gateway -------------------------------------------------- */
 
 static int
 print_verdict(json_t *verdict, bool json, bool good)

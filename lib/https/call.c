@@ -65,8 +65,7 @@ on_timer(struct timer *timer)
     tell(call);
 }
 
-/* --- Connecting ------------------------------------------------------------
- */
+/* --- Connecting --------------------------------------------------------- */
 
 static void
 try_next(struct https_call *call)
@@ -94,8 +93,7 @@ call_finished(struct https_call *call, CURLcode code)
     }
 }
 
-/* --- Looking up ------------------------------------------------------------
- */
+/* --- Looking up --------------------------------------------------------- */
 
 static void
 add_address(struct https_call *call, const struct net_address *address)
@@ -184,8 +182,7 @@ look_up(struct https_call *call, struct dns_resolver *resolver)
         dns_lookup(resolver, loop, call->host, types[1], on_a, call);
 }
 
-/* --- Beginning and end -----------------------------------------------------
- */
+/* --- Beginning and end -------------------------------------------------- */
 
 static bool
 part(CURLU *url, CURLUPart what, char *out, size_t size)

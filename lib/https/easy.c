@@ -6,8 +6,7 @@
 
 #include <unistd.h>
 
-/* --- What comes ------------------------------------------------------------
- */
+/* --- What comes --------------------------------------------------------- */
 
 static bool
 is_good_status(long status)
@@ -90,8 +89,7 @@ on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *to)
                   to->protocol);
 }
 
-/* --- Setting up ------------------------------------------------------------
- */
+/* --- Setting up --------------------------------------------------------- */
 
 /* Fails for options that libcurl does not know, and for want of memory. */
 #define SET(call, option, value)                                               \
@@ -216,8 +214,7 @@ easy_drop(struct https_call *call)
     call->lists = call->headers = NULL;
 }
 
-/* --- The end ---------------------------------------------------------------
- */
+/* --- The end ------------------------------------------------------------ */
 
 static void
 judge_status(struct https_call *call)

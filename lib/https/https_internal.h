@@ -40,7 +40,7 @@ struct https_call {
     size_t body_length;
     size_t max_body;
     bool clear_text; /* by HTTP without TLS */
-    char host[256]; /* of the URL, without brackets */
+    char host[256];  /* of the URL, without brackets */
     uint16_t port;
     uint64_t deadline; /* loop_now() */
 

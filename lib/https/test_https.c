@@ -11,8 +11,7 @@
 #include <signal.h>
 #include <unistd.h>
 
-/* --- The server ------------------------------------------------------------
- */
+/* --- The server --------------------------------------------------------- */
 
 enum { HUGE_BODY = 1 << 20 };
 
@@ -178,8 +177,7 @@ server_free(struct server *server)
     mem_free(server);
 }
 
-/* --- The client ------------------------------------------------------------
- */
+/* --- The client --------------------------------------------------------- */
 
 enum which { GOOD, WILD, OTHER, EXPIRED, STRANGER, COMMON, SERVERS };
 static struct server *servers[SERVERS];
@@ -276,8 +274,7 @@ ask(struct wait *wait, const struct https_request *request, bool allow_private)
     world_close(&world);
 }
 
-/* --- Rows ------------------------------------------------------------------
- */
+/* --- Rows --------------------------------------------------------------- */
 
 static const struct row {
     const char *name;
@@ -461,8 +458,7 @@ test_raw_mapped(void **state)
     assert_false(https_address_is_public(&address));
 }
 
-/* --- One by one ------------------------------------------------------------
- */
+/* --- One by one --------------------------------------------------------- */
 
 static void
 test_post(void **state)

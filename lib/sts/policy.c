@@ -63,8 +63,7 @@ refuse(struct parse *parse, const char *fmt, ...)
     return false;
 }
 
-/* --- Fields ----------------------------------------------------------------
- */
+/* --- Fields ------------------------------------------------------------- */
 
 static bool
 set_version(struct parse *parse, struct sv value)
@@ -170,8 +169,7 @@ static const struct field {
     {"mx", add_mx},
 };
 
-/* --- Lines -----------------------------------------------------------------
- */
+/* --- Lines -------------------------------------------------------------- */
 
 static bool
 is_name_char(char c)
@@ -274,8 +272,7 @@ sts_policy_parse(struct sv text, char *reason)
     return policy;
 }
 
-/* --- The object ------------------------------------------------------------
- */
+/* --- The object --------------------------------------------------------- */
 
 /* The counter, the public part, the pointers and the names in one piece. */
 struct counted {

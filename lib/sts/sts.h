@@ -28,7 +28,7 @@ enum sts_record_verdict sts_record_parse(const struct sv *texts, size_t count,
                                          struct sts_record *record);
 const char *sts_record_verdict_name(enum sts_record_verdict verdict);
 
-/* --- The policy (section 3.2) -------------------------------------------- */
+/* --- The policy (section 3.2) ------------------------------------------- */
 
 enum sts_mode { STS_MODE_NONE, STS_MODE_TESTING, STS_MODE_ENFORCE };
 const char *sts_mode_name(enum sts_mode mode); /* "enforce" */

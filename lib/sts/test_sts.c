@@ -3,8 +3,7 @@
 #include "sts/sts.h"
 #include "unit.h"
 
-/* --- Records
- * ------------------------------------------------------------------ */
+/* --- Records ------------------------------------------------------------ */
 
 static const struct record_row {
     const char *name;
@@ -142,8 +141,7 @@ test_record(void **state)
         fail_msg("%s", record.reason);
 }
 
-/* --- Policies
- * ------------------------------------------------------------------ */
+/* --- Policies ----------------------------------------------------------- */
 
 #define HEAD "version: STSv1\nmode: enforce\n"
 #define TAIL "mx: a.test\nmax_age: 86400\n"
@@ -362,8 +360,7 @@ test_zero_byte(void **state)
     assert_non_null(strstr(reason, "line 3"));
 }
 
-/* --- Patterns
- * -------------------------------------------------------------------- */
+/* --- Patterns ----------------------------------------------------------- */
 
 static const struct match_row {
     const char *name, *pattern, *host;

@@ -26,8 +26,7 @@ sts_state_name(enum sts_state state)
     return names[state];
 }
 
-/* --- Answers
- * ------------------------------------------------------------------ */
+/* --- Answers ------------------------------------------------------------ */
 
 static void
 run_answer(struct task *task)
@@ -68,8 +67,7 @@ sts_queries_answer(struct sts_flight *flight, int64_t now)
     }
 }
 
-/* --- Look-ups
- * ------------------------------------------------------------------ */
+/* --- Look-ups ----------------------------------------------------------- */
 
 static bool
 is_paused(const struct sts_entry *entry, uint64_t now_ms)
@@ -180,8 +178,7 @@ sts_peek(struct sts_cache *cache, const char *domain,
     return entry != NULL;
 }
 
-/* --- Keeping, with the lock
- * ------------------------------------------------------ */
+/* --- Keeping, with the lock --------------------------------------------- */
 
 void
 sts_cache_save(struct sts_cache *cache, const struct sts_entry *entry)
@@ -220,8 +217,7 @@ sts_cache_trim(struct sts_cache *cache)
         sts_cache_remove(cache, entry);
 }
 
-/* --- Life
- * -------------------------------------------------------------------------- */
+/* --- Life --------------------------------------------------------------- */
 
 static bool
 on_stored(void *arg, struct sv record)

@@ -40,8 +40,7 @@ struct sts_file {
     size_t senseless;    /* records refused then */
 };
 
-/* --- Records ---------------------------------------------------------------
- */
+/* --- Records ------------------------------------------------------------ */
 
 static void
 put_u32(char *to, size_t value)
@@ -121,8 +120,7 @@ sts_file_take(struct sv *in, struct sv *record, size_t *skipped)
     return false;
 }
 
-/* --- Reading ---------------------------------------------------------------
- */
+/* --- Reading ------------------------------------------------------------ */
 
 static void
 read_records(struct sts_file *file, struct sv in)
@@ -204,8 +202,7 @@ sts_file_open(const char *folder, const struct sts_file_owner *owner,
     return NULL;
 }
 
-/* --- Writing, on the thread -------------------------------------------------
- */
+/* --- Writing, on the thread --------------------------------------------- */
 
 static bool
 write_all(int fd, struct sv bytes, struct err *err)
@@ -376,8 +373,7 @@ run_thread(void *arg)
     return NULL;
 }
 
-/* --- The owner's side -------------------------------------------------------
- */
+/* --- The owner's side --------------------------------------------------- */
 
 void
 sts_file_start(struct sts_file *file, size_t live)

@@ -37,8 +37,7 @@ sts_flight_new(struct sts_cache *cache, struct sts_entry *entry,
     return flight;
 }
 
-/* --- The fetch ---------------------------------------------------------------
- */
+/* --- The fetch ---------------------------------------------------------- */
 
 struct outcome {
     const char *stage;
@@ -264,8 +263,7 @@ sts_flights_expire_waiting(struct sts_cache *cache)
     }
 }
 
-/* --- The record
- * ---------------------------------------------------------------- */
+/* --- The record --------------------------------------------------------- */
 
 static void
 set_said_reason(struct sts_entry *entry, const char *reason)
@@ -441,8 +439,7 @@ look_up(struct sts_flight *flight)
                                  on_record, flight);
 }
 
-/* --- Beginning and end
- * ----------------------------------------------------------- */
+/* --- Beginning and end -------------------------------------------------- */
 
 static struct sts_flight *
 take_starting(struct sts_cache *cache)

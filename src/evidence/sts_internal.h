@@ -81,7 +81,7 @@ struct sts_table {
     struct list kept, passing; /* longest unused first */
 };
 
-/* --- sts_table.c: all with the lock held ---------------------------------- */
+/* --- sts_table.c: all with the lock held -------------------------------- */
 
 void sts_table_fini(struct sts_table *table);
 struct sts_entry *sts_table_find(const struct sts_table *table,
@@ -102,8 +102,7 @@ void sts_entry_drop_policy(struct sts_entry *entry);
 void sts_entry_describe(const struct sts_entry *entry, int64_t now,
                         struct sts_evidence *evidence);
 
-/* --- sts_history.c ---------------------------------------------------------
- */
+/* --- sts_history.c ------------------------------------------------------ */
 
 struct sts_fetch {
     int64_t time; /* seconds since 1970 */
@@ -118,8 +117,7 @@ MUST_USE bool sts_history_last(const struct buf *history,
                                struct sts_fetch *fetch);
 MUST_USE bool sts_history_valid(struct sv history);
 
-/* --- sts_stored.c ----------------------------------------------------------
- */
+/* --- sts_stored.c ------------------------------------------------------- */
 
 void sts_stored_encode(const struct sts_entry *entry, struct buf *out);
 void sts_stored_removal(const char *domain, struct buf *out);
@@ -127,8 +125,7 @@ void sts_stored_removal(const char *domain, struct buf *out);
  * sense, and nothing was changed. */
 MUST_USE bool sts_stored_apply(struct sts_table *table, struct sv record);
 
-/* --- the cache -------------------------------------------------------------
- */
+/* --- the cache ---------------------------------------------------------- */
 
 struct sts_cache {
     struct loop *loop;

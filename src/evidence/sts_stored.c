@@ -66,8 +66,7 @@ sts_stored_removal(const char *domain, struct buf *out)
     add_text(out, sv_of(domain), 1);
 }
 
-/* --- Reading -----------------------------------------------------------------
- */
+/* --- Reading ------------------------------------------------------------ */
 
 static bool
 take_int(struct sv *in, uint64_t *value, size_t bytes)

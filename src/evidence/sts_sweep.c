@@ -8,8 +8,7 @@
 
 enum { HOUR = 3600, NEAR_END_MAX = 3 * 24 * HOUR };
 
-/* --- Refresh (section 10.2)
- * ------------------------------------------------------ */
+/* --- Refresh (section 10.2) --------------------------------------------- */
 
 /* Give or take a quarter, so that nobody can foresee the moment at which it
  * would have to be blocked. */
@@ -57,8 +56,7 @@ wants_refresh(const struct sts_entry *entry, int64_t now)
            entry->policy->mode != STS_MODE_NONE && is_in_use(entry, now);
 }
 
-/* --- Alerts
- * ------------------------------------------------------------------------ */
+/* --- Alerts ------------------------------------------------------------- */
 
 static bool
 is_near_end(const struct sts_entry *entry, int64_t now)
@@ -125,8 +123,7 @@ sts_alert_update(struct sts_cache *cache, struct sts_entry *entry, int64_t now)
     }
 }
 
-/* --- Expiry
- * -------------------------------------------------------------------------- */
+/* --- Expiry ------------------------------------------------------------- */
 
 static void
 expire(struct sts_cache *cache, struct sts_entry *entry, int64_t now)
@@ -157,8 +154,7 @@ is_over(const struct sts_entry *entry, int64_t now)
            now - last.time > STS_KEEP_FAILED_S;
 }
 
-/* --- The round
- * -------------------------------------------------------------------------- */
+/* --- The round ---------------------------------------------------------- */
 
 static void
 look_at(struct sts_cache *cache, struct sts_entry *entry, int64_t now)

@@ -151,8 +151,7 @@ sts_table_surplus(struct sts_table *table, size_t max)
     return NULL;
 }
 
-/* --- One domain --------------------------------------------------------------
- */
+/* --- One domain --------------------------------------------------------- */
 
 int64_t
 sts_entry_expires(const struct sts_entry *entry)

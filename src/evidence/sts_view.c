@@ -5,8 +5,7 @@
 #include "mail/address.h"
 #include "mail/date.h"
 
-/* --- A domain as JSON
- * ------------------------------------------------------------ */
+/* --- A domain as JSON --------------------------------------------------- */
 
 static json_t *
 date(int64_t wall_s)
@@ -117,9 +116,7 @@ entry_json_whole(const struct sts_entry *entry)
     return json;
 }
 
-/* --- list
- * ---------------------------------------------------------------------------
- */
+/* --- list --------------------------------------------------------------- */
 
 enum { LIST_PENDING = 100000 };
 
@@ -198,8 +195,7 @@ call_list(struct sts_cache *cache, struct rpc_call *call, const char *domain)
     list_on(listing);
 }
 
-/* --- Calls about one domain
- * ------------------------------------------------------------ */
+/* --- Calls about one domain --------------------------------------------- */
 
 static void
 unknown(struct rpc_call *call, const char *domain)
