@@ -70,6 +70,8 @@ void conn_fake_tls_ready(struct conn *conn, const struct tls_facts *facts);
 /* Bytes written since the last call, into *out (appended). */
 struct buf;
 void conn_fake_take(struct conn *conn, struct buf *out);
+/* The peer takes no output, or takes it again. */
+void conn_fake_stall(struct conn *conn, bool stalled);
 bool conn_fake_closed(const struct conn *conn);
 /* Keeps a closed fake readable for the test; frees it. */
 void conn_fake_free(struct conn *conn);

@@ -4,6 +4,7 @@ struct fake {
     struct buf output;
     struct tls_facts facts;
     bool has_facts;
+    bool stalled; /* the peer takes no output */
 };
 
 struct conn *
@@ -69,6 +70,13 @@ conn_fake_take(struct conn *conn, struct buf *out)
     buf_reset(&conn->fake->output);
 }
 
+void
+conn_fake_stall(struct conn *conn, bool stalled)
+{
+    conn->fake->stalled = stalled;
+    turn(conn);
+}
+
 bool
 conn_fake_closed(const struct conn *conn)
 {
@@ -98,6 +106,8 @@ collect(struct conn *conn, struct output *from)
 void
 conn_fake_send(struct conn *conn)
 {
+    if (conn->fake->stalled)
+        return;
     collect(conn, &conn->wire);
     if (conn->tls_ready)
         collect(conn, &conn->clear);

@@ -18,6 +18,7 @@ listener_new(const char *name)
     listener->name = mem_strdup(name);
     listener->clients = rate_gauge_new(CLIENTS_MAX);
     listener->recipients = rate_window_new(CLIENTS_MAX, HOUR_MS);
+    listener->invalid = rate_window_new(CLIENTS_MAX, HOUR_MS);
     listener->handshakes = rate_bucket_new(CLIENTS_MAX);
     atomic_store(&listener->references, 1);
     return listener;
@@ -37,6 +38,7 @@ listener_unref(struct listener *listener)
         return;
     rate_gauge_free(listener->clients);
     rate_window_free(listener->recipients);
+    rate_window_free(listener->invalid);
     rate_bucket_free(listener->handshakes);
     mem_free(listener->name);
     mem_free(listener);
@@ -255,4 +257,31 @@ listener_admit_recipient(struct listener_revision *revision,
            rate_window_add(revision->listener->recipients,
                            rate_key_of(client, 0), now_ms, 1,
                            policy->max_recipients_per_hour);
+}
+
+/* No more than the limit is counted, so that the client is heard again an hour
+ * after its last try, however long it went on. */
+void
+listener_count_invalid(struct listener_revision *revision,
+                       const struct net_address *client,
+                       const struct mail_flow_policy *policy, uint64_t now_ms)
+{
+    uint32_t limit = policy->max_invalid_recipients_per_hour;
+
+    if (limit != RECIPIENTS_UNLIMITED)
+        (void)!rate_window_add(revision->listener->invalid,
+                               rate_key_of(client, 0), now_ms, 1, limit);
+}
+
+bool
+listener_suspects_harvest(const struct listener_revision *revision,
+                          const struct net_address *client,
+                          const struct mail_flow_policy *policy,
+                          uint64_t now_ms)
+{
+    uint32_t limit = policy->max_invalid_recipients_per_hour;
+
+    return limit != RECIPIENTS_UNLIMITED &&
+           rate_window_count(revision->listener->invalid,
+                             rate_key_of(client, 0), now_ms) >= limit;
 }

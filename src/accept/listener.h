@@ -32,6 +32,7 @@ struct listener {
     /* Per client, of all loops together; they outlive a new configuration. */
     struct rate_gauge *clients;     /* owned: connections */
     struct rate_window *recipients; /* owned: in the last hour */
+    struct rate_window *invalid;    /* owned: … that were refused */
     struct rate_bucket *handshakes; /* owned */
     struct rate_meter all_handshakes;
     _Atomic unsigned references;
@@ -93,4 +94,14 @@ MUST_USE bool listener_admit_recipient(struct listener_revision *revision,
                                        const struct net_address *client,
                                        const struct mail_flow_policy *policy,
                                        uint64_t now_ms);
+/* The client named a recipient that the tables do not have. */
+void listener_count_invalid(struct listener_revision *revision,
+                            const struct net_address *client,
+                            const struct mail_flow_policy *policy,
+                            uint64_t now_ms);
+/* It has named more of them within the hour than its policy allows. */
+bool listener_suspects_harvest(const struct listener_revision *revision,
+                               const struct net_address *client,
+                               const struct mail_flow_policy *policy,
+                               uint64_t now_ms);
 #endif

@@ -397,6 +397,8 @@ static struct reply
 deny_relay(struct smtpd *s, const struct mail_path *path)
 {
     atomic_fetch_add(&s->listener->listener->counts.refused, 1);
+    listener_count_invalid(s->listener, conn_peer(s->conn), s->policy,
+                           loop_now(s->home->loop));
     return reply_make(550, "5.7.1", "relaying to <%.*s> denied",
                       SV_ARG(path->mailbox));
 }
@@ -482,6 +484,24 @@ refuse_rate(const struct smtpd *s)
                       policy->max_recipients_per_hour_text);
 }
 
+/* The same for recipients that exist and those that do not. */
+static struct reply
+refuse_harvest(struct smtpd *s)
+{
+    const struct mail_flow_policy *policy = s->policy;
+    const struct refusal last = {421, "4.7.1",
+                                 policy->max_invalid_recipients_text};
+    bool now = policy->max_invalid_recipients_code < 500;
+
+    atomic_fetch_add(&s->listener->listener->counts.refused, 1);
+    if (!policy->max_invalid_recipients_drop)
+        return reply_make(policy->max_invalid_recipients_code,
+                          now ? "4.7.1" : "5.7.1", "%s",
+                          policy->max_invalid_recipients_text);
+    smtpd_dismiss(s, &last, "too-many-invalid-recipients");
+    return REPLY_LATER;
+}
+
 static struct reply
 decide_rcpt(struct smtpd *s, const struct rcpt_request *rcpt, struct sv domain)
 {
@@ -491,6 +511,10 @@ decide_rcpt(struct smtpd *s, const struct rcpt_request *rcpt, struct sv domain)
                                       .local = rcpt->path.local,
                                       .domain = domain};
 
+    if (s->policy->behavior != BEHAVIOR_RELAY &&
+        listener_suspects_harvest(s->listener, conn_peer(s->conn), s->policy,
+                                  loop_now(s->home->loop)))
+        return refuse_harvest(s);
     if (rcpt->path.domain.n > 0 &&
         relay_decide(&facts, &options) == RELAY_DENIED)
         return deny_relay(s, &rcpt->path);

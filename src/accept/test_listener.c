@@ -6,7 +6,8 @@
 static const char yaml[] =
     "hostname: gw.test\nstate_dir: /nonexistent\n"
     "mail_flow_policies: {default: {max_handshakes_per_second: 2,\n"
-    "                               max_recipients_per_hour: 3}}\n"
+    "                               max_recipients_per_hour: 3,\n"
+    "                         max_invalid_recipients_per_hour: 2}}\n"
     "listeners:\n"
     "  A: {type: public, address: '192.0.2.25:25', max_connections: 3,\n"
     "      max_handshakes_per_second: 3,\n"
@@ -134,6 +135,28 @@ limits_recipients(void **state)
 }
 
 static void
+suspects_harvest(void **state UNUSED)
+{
+    struct listener_revision *r = make_revision();
+    struct net_address one = address("192.0.2.1");
+    struct net_address other = address("192.0.2.2");
+    const struct mail_flow_policy *policy = policy_of(r, &one);
+    const uint64_t hour = 3600 * 1000, start = 10 * hour;
+
+    for (int i = 0; i < 2; i++) {
+        assert_false(listener_suspects_harvest(r, &one, policy, start));
+        listener_count_invalid(r, &one, policy, start);
+    }
+    assert_true(listener_suspects_harvest(r, &one, policy, start));
+    assert_false(listener_suspects_harvest(r, &other, policy, start));
+    for (int i = 0; i < 100; i++) /* on and on */
+        listener_count_invalid(r, &one, policy, start + hour / 2);
+    assert_true(listener_suspects_harvest(r, &one, policy, start + hour / 2));
+    assert_false(listener_suspects_harvest(r, &one, policy, start + 2 * hour));
+    listener_revision_unref(r);
+}
+
+static void
 wants_proxy_header_from_some(void **state)
 {
     struct listener_revision *r = make_revision();
@@ -208,6 +231,7 @@ main(void)
         cmocka_unit_test(limits_each_client),
         cmocka_unit_test(limits_handshakes),
         cmocka_unit_test(limits_recipients),
+        cmocka_unit_test(suspects_harvest),
         cmocka_unit_test(wants_proxy_header_from_some),
         cmocka_unit_test(postmaster_has_a_domain),
     };

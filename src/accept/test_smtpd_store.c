@@ -1,5 +1,5 @@
-/* What a session does when the spool is slow, stuck, full or failing, with a
- * spool in memory. */
+/* What a session does when the spool is slow, stuck, full or failing, and when
+ * a client does not read or asks for too much; with a spool in memory. */
 #include "accept/smtpd.h"
 #include "dialogue/fake_spool.h"
 #include "unit.h"
@@ -25,11 +25,14 @@ on_empty(void *arg)
     f->emptied++;
 }
 
+static char closed_because[512]; /* the last smtpd.close */
+
 static void
-ignore_log(void *arg, struct sv line)
+on_log(void *arg, struct sv line)
 {
     (void)arg;
-    (void)line;
+    if (memmem(line.p, line.n, "smtpd.close", 11) != NULL)
+        snprintf(closed_because, sizeof closed_because, "%.*s", SV_ARG(line));
 }
 
 static void
@@ -59,12 +62,13 @@ set_up(void **state)
     static const char yaml[] =
         "hostname: gw.test\nstate_dir: /nonexistent\n"
         "listeners:\n"
-        "  A: {type: public, address: '192.0.2.25:25', domains: [a.test]}\n";
+        "  A: {type: public, address: '192.0.2.25:25', domains: [a.test],\n"
+        "      max_recipients_per_message: 100000}\n";
     const struct settings_options options = {.check_files = false};
     struct fixture *f = mem_alloc(sizeof *f);
     struct err err;
 
-    log_capture(ignore_log, NULL);
+    log_capture(on_log, NULL);
     f->loop = loop_new_manual(1000, 1795305600);
     f->settings = settings_load(sv_of(yaml), "test", &options, &err);
     assert_non_null(f->settings);
@@ -316,6 +320,87 @@ greedy_sender_is_throttled(void **state)
     buf_fini(&text);
 }
 
+/* A MAIL and so many RCPT, whose replies are more than are held. */
+static void
+ask_for_much(struct fixture *f, int recipients)
+{
+    struct buf text = {0};
+
+    send_text(f, "EHLO c\r\nMAIL FROM:<x@b.test>\r\n");
+    for (int i = 0; i < recipients; i++)
+        buf_printf(&text, "RCPT TO:<%060d@a.test>\r\n", i);
+    conn_fake_receive(f->conn, buf_view(&text));
+    buf_fini(&text);
+}
+
+static void
+peer_that_reads_nothing_times_out(void **state)
+{
+    struct fixture *f = *state;
+
+    conn_fake_stall(f->conn, true);
+    ask_for_much(f, 600);
+    assert_int_equal(conn_output_pending(f->conn) / 1024, 16);
+    loop_advance(f->loop, 119000);
+    assert_false(conn_fake_closed(f->conn));
+    /* More commands are not progress. */
+    send_text(f, "NOOP\r\n");
+    loop_advance(f->loop, 2000);
+    assert_true(conn_fake_closed(f->conn));
+    assert_non_null(strstr(closed_because, "reason=write-timeout"));
+    expect_nothing(f); /* nobody is there for a 421 */
+}
+
+static void
+peer_that_reads_late_goes_on(void **state)
+{
+    struct fixture *f = *state;
+
+    conn_fake_stall(f->conn, true);
+    ask_for_much(f, 600);
+    loop_advance(f->loop, 119000);
+    conn_fake_stall(f->conn, false);
+    expect_last(f, "250 2.1.5 ");
+    assert_int_equal(conn_output_pending(f->conn), 0);
+    /* The limit of commands counts again. */
+    loop_advance(f->loop, 299000);
+    assert_false(conn_fake_closed(f->conn));
+    loop_advance(f->loop, 2000);
+    expect_last(f, "421 4.4.2 Connection timed out");
+}
+
+/* Recipients with all that belongs to them fit a record of the spool. */
+static void
+large_envelope_is_refused(void **state)
+{
+    enum { ORCPT = 480, MANY = 20000 };
+    struct fixture *f = *state;
+    char orcpt[ORCPT + 1], reply[128];
+    size_t taken = 0;
+
+    memset(orcpt, 'a', ORCPT);
+    orcpt[ORCPT] = '\0';
+    send_text(f, "EHLO c\r\nMAIL FROM:<x@b.test>\r\n");
+    for (; taken < MANY; taken++) {
+        char line[1024];
+
+        snprintf(line, sizeof line, "RCPT TO:<%060zu@a.test> ORCPT=x;%s\r\n",
+                 taken, orcpt);
+        buf_reset(&f->output);
+        conn_fake_receive(f->conn, sv_of(line));
+        loop_advance(f->loop, 0);
+        conn_fake_take(f->conn, &f->output);
+        snprintf(reply, sizeof reply, "%s", buf_cstr(&f->output));
+        if (reply[0] != '2' && taken > 0)
+            break;
+    }
+    assert_non_null(strstr(reply, "452 4.5.3 Too many recipients"));
+    assert_in_range(taken, 12000, 16000); /* 8 MiB of about 600 each */
+    send_text(f, "DATA\r\nx\r\n.\r\n");
+    expect_last(f, "250 2.0.0 ok: message ");
+    assert_int_equal(f->spool.committed, 1);
+}
+
 static void
 session_is_small(void **state)
 {
@@ -341,6 +426,9 @@ main(void)
         TEST(shutdown_drops_a_stuck_commit),
         TEST(drain_waits_for_the_commit),
         TEST(greedy_sender_is_throttled),
+        TEST(peer_that_reads_nothing_times_out),
+        TEST(peer_that_reads_late_goes_on),
+        TEST(large_envelope_is_refused),
         cmocka_unit_test(session_is_small),
     };
 

@@ -95,6 +95,10 @@ struct mail_flow_policy {
     uint32_t max_recipients_per_hour; /* RECIPIENTS_UNLIMITED */
     uint32_t max_recipients_per_hour_code;
     char *max_recipients_per_hour_text;
+    uint32_t max_invalid_recipients_per_hour; /* RECIPIENTS_UNLIMITED */
+    uint32_t max_invalid_recipients_code;
+    char *max_invalid_recipients_text;
+    bool max_invalid_recipients_drop; /* … and the connection ends */
     uint32_t max_handshakes_per_second; /* of one address; UINT32_MAX */
     uint32_t banner_code;
     char *banner_text;

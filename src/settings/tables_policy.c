@@ -99,6 +99,21 @@ static const struct conf_field rows[] = {
     {STRING(max_recipients_per_hour_text), .min = 1, .max = 200,
      .dflt = "Too many recipients received this hour", .canonical = names_reply,
      .effect = CONF_NEW_SESSION, .doc = "Its text."},
+    {U32(max_invalid_recipients_per_hour), .unit = "recipients",
+     .dflt = "unlimited", .min = 1, .max = 100000000, .word = "unlimited",
+     .word_value = RECIPIENTS_UNLIMITED, .effect = CONF_NEW_SESSION,
+     .doc = "Recipients refused by the recipient table that one client may "
+            "name within an hour, over all its connections to the listener. "
+            "After that every recipient is refused, existing or not, so that "
+            "who tries addresses learns no more."},
+    {U32(max_invalid_recipients_code), .dflt = "550", .min = 400, .max = 599,
+     .effect = CONF_NEW_SESSION, .doc = "Code of the reply then."},
+    {STRING(max_invalid_recipients_text), .min = 1, .max = 200,
+     .dflt = "Too many invalid recipients", .canonical = names_reply,
+     .effect = CONF_NEW_SESSION, .doc = "Its text."},
+    {BOOL(max_invalid_recipients_drop), .dflt = "off",
+     .effect = CONF_NEW_SESSION,
+     .doc = "The connection ends then, with 421 and this text."},
     {U32(max_handshakes_per_second), .unit = "TLS handshakes", .dflt = "20",
      .min = 1, .max = 1000000, .word = "unlimited", .word_value = UINT32_MAX,
      .effect = CONF_NEW_SESSION,
