@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "transmit/decide.h"
 
-enum { ROUNDS = 9, TURNS = 100000 };
+enum { ROUNDS = 400, TURNS = 2000 };
 
 static char no_text[] = "", cipher_list[] = "ECDHE+AESGCM:!aNULL";
 static char store[] = "/etc/waxgate/partners.pem", *stores[] = {store};

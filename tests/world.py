@@ -45,6 +45,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 import rig
 
 TOP = "test"
+# Seconds after which a resolver asks anew for records with a TTL of 1: its
+# clock has only whole ones.
+FORGOTTEN = 2.1
 # Nothing is tried again unless a test says so.
 PATIENT = "bounce_profiles: {default: {first_retry: 1h, max_retry: 1h}}\n"
 

@@ -62,7 +62,7 @@ def trouble_domains(world):
     """Two servers each: DNS makes trouble for the first."""
     for label in ("tlsa-servfail", "tlsa-silent", "tlsa-denied", "a-forged"):
         domain = world.domain(label, signed=True)
-        domain.mx("mx1", preference=10)
+        domain.mx("mx1", tlsa="3 1 1", preference=10)
         domain.mx("mx2", tlsa="3 1 1", preference=20)
     changed = world.domain("tlsa-bogus", signed=True)
     changed.mx("mx1", preference=10, tlsa="3 1 1 " + "ab" * 32)
@@ -377,7 +377,7 @@ def test_certificate_changes_with_its_record(world):
     domain.zone.add("_25._tcp.mx1", "TLSA", new.tlsa("3 1 1"))
     domain.publish()
     domain.host.change(new)
-    time.sleep(1.1)
+    time.sleep(worlds.FORGOTTEN)
     assert_taken(world, domain.host, domain)
     domain.host.forget()
     # the old key is lost: whoever has it must not get mail
@@ -385,7 +385,7 @@ def test_certificate_changes_with_its_record(world):
     domain.zone.add("_25._tcp.mx1", "TLSA", new.tlsa("3 1 1"))
     domain.publish()
     domain.host.change(old)
-    time.sleep(1.1)
+    time.sleep(worlds.FORGOTTEN)
     assert_waits(world, domain, "dane")
 
 

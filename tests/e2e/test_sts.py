@@ -149,7 +149,6 @@ def world(tmp_path_factory):
         plain.mx("mx1")
         world.start()
         world.gw = world.gateway(
-            sts="dns_failure_defers: 1\n",
             destinations="exempt.test: {mta_sts: off}\n",
             extra=worlds.PATIENT)
         yield world
@@ -262,12 +261,18 @@ def test_record_and_policy_host_of_a_provider(world):
 def test_record_cannot_be_looked_up(world):
     """Waits so many attempts as the settings say, then goes."""
     domain = world.domains["unknown"]
+    gateway = world.gateway(
+        "hasty", sts="dns_failure_defers: 2\n", extra="bounce_profiles: "
+        "{default: {first_retry: 1s, max_retry: 1s}}\n")
     with world.names.door.fault("_mta-sts.unknown.test", "TXT", "servfail"):
-        told = attempt(world.gw, domain.name)
-        assert told and "MTA-STS" in told["reason"], told
-        assert not domain.host.transactions
-        world.gw.call("queue", "retry", "--destination", "unknown.test")
+        message = send(gateway, domain.name)
         rig.wait_for(lambda: domain.host.transactions, 15, "the mail")
+    results = gateway.wait_event("queue.result", queue=message)
+    assert [e["outcome"] for e in results] == ["deferred"] * 2 + ["delivered"]
+    assert all("MTA-STS" in e["reason"] for e in results[:2])
+    attempt = gateway.wait_event("delivery.attempt", queue=message)[-1]
+    assert "sts-given-up" in attempt["whys"]
+    gateway.stop()
 
 
 def test_exempted_destination(world):
