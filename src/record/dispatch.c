@@ -8,6 +8,7 @@
 #include "record/outbox.h"
 #include "record/report_table.h"
 #include "tlsrpt/mail.h"
+#include <inttypes.h>
 
 enum {
     TICK = 5000,            /* ms between two looks */
@@ -378,7 +379,8 @@ compose(struct job *job, const char *to, struct sv gzip, struct buf *out)
     buf_fini(&name);
 }
 
-/* The same for a target in every try, and of no other. */
+/* The same for a target in every try, and of no other: sending again by hand
+ * begins with another first try. */
 static void
 name_file(struct job *job)
 {
@@ -388,9 +390,10 @@ name_file(struct job *job)
 
     for (const char *c = job->row.uri; *c != '\0'; c++)
         sum = sum * 31 + (unsigned char)*c;
-    job->file = arena_cstr(&job->arena,
-                           arena_printf(&job->arena, OUTBOX_PREFIX "%.*s-%08x",
-                                        SV_ARG(unique), sum));
+    job->file = arena_cstr(
+        &job->arena,
+        arena_printf(&job->arena, OUTBOX_PREFIX "%.*s-%08x-%" PRId64,
+                     SV_ARG(unique), sum, job->row.report.first_try));
 }
 
 static void
