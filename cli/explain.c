@@ -52,11 +52,13 @@ explain_print_sts(const json_t *sts)
                     reason[0] != '\0' ? ": " : "", reason);
         return;
     }
-    explain_say("MTA-STS: %s, id %s, %s", explain_text(sts, "mode"),
-                explain_text(sts, "id"), explain_text(sts, "source"));
-    if (explain_number(sts, "age_s") > 0)
-        explain_say(", fetched %s ago",
+    explain_say("MTA-STS: %s, id %s, ", explain_text(sts, "mode"),
+                explain_text(sts, "id"));
+    if (strcmp(explain_text(sts, "source"), "cache") == 0)
+        explain_say("from the cache, fetched %s ago",
                     text_of_seconds(explain_number(sts, "age_s"), age));
+    else
+        explain_say("fetched now");
     explain_say(", in force until %s\n", explain_text(sts, "until"));
     explain_say("  mx: %s\n", explain_join(json_object_get(sts, "mx"), "none",
                                            patterns, sizeof patterns));

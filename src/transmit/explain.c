@@ -191,8 +191,10 @@ look_up(struct question *q)
         look_up_host(&q->hosts[i]);
     if (wants_sts(q)) {
         q->pending++;
-        q->sts_query = sts_lookup(q->explainer->cache, q->explainer->loop,
-                                  q->domain, false, on_sts, q);
+        /* Delivery looks a policy up anew before a failure is final. */
+        q->sts_query =
+            sts_lookup(q->explainer->cache, q->explainer->loop, q->domain,
+                       q->kind == QUESTION_CHECK, on_sts, q);
     }
     looked_up(q);
 }
