@@ -1,13 +1,23 @@
 #include "accept/relay.h"
 #include "access/rat.h"
 
+/* The table's rows are those of `domains`, then those of `rat`. */
+static const struct rat_entry_settings *
+row_of(const struct listener_settings *listener, const struct rat_match *match)
+{
+    if (match->row == RAT_NONE || match->row < listener->domain_count)
+        return NULL;
+    return &listener->rat[match->row - listener->domain_count];
+}
+
 enum relay_verdict
-relay_decide(const struct relay_facts *facts, uint32_t *options)
+relay_decide(const struct relay_facts *facts,
+             const struct rat_entry_settings **row)
 {
     struct rat_match match;
 
     rat_match(facts->listener->rat_table, facts->local, facts->domain, &match);
-    *options = match.options;
+    *row = row_of(facts->listener, &match);
     if (match.accept)
         return RELAY_LOCAL;
     return facts->policy->behavior == BEHAVIOR_RELAY ? RELAY_TRUSTED

@@ -15,9 +15,9 @@ enum relay_verdict {
     RELAY_TRUSTED, /* the client may send anywhere */
     RELAY_DENIED,
 };
-/* *options: those of the row of the recipient access table, 0 without one. */
+/* *row: of `rat`, borrowed; NULL: none fits, or one of `domains`. */
 enum relay_verdict relay_decide(const struct relay_facts *facts,
-                                uint32_t *options);
+                                const struct rat_entry_settings **row);
 
 /* The domain of <postmaster>, which has none: RFC 5321 section 4.5.1. */
 const char *relay_postmaster_domain(const struct listener_settings *listener,

@@ -393,13 +393,20 @@ find_domain(const struct smtpd *s, struct rcpt_request *rcpt, char *out)
     return mail_domain_canonical(sv_of(own), out);
 }
 
+/* row: that refused; NULL: none accepted. */
 static struct reply
-deny_relay(struct smtpd *s, const struct mail_path *path)
+deny_relay(struct smtpd *s, const struct mail_path *path,
+           const struct rat_entry_settings *row)
 {
+    unsigned code = row != NULL ? row->reject_code : 550;
+    const char *enhanced = code < 500 ? "4.7.1" : "5.7.1";
+
     atomic_fetch_add(&s->listener->listener->counts.refused, 1);
     listener_count_invalid(s->listener, conn_peer(s->conn), s->policy,
                            loop_now(s->home->loop));
-    return reply_make(550, "5.7.1", "relaying to <%.*s> denied",
+    if (row != NULL && row->reject_text[0] != '\0')
+        return reply_make(code, enhanced, "%s", row->reject_text);
+    return reply_make(code, enhanced, "relaying to <%.*s> denied",
                       SV_ARG(path->mailbox));
 }
 
@@ -505,7 +512,7 @@ refuse_harvest(struct smtpd *s)
 static struct reply
 decide_rcpt(struct smtpd *s, const struct rcpt_request *rcpt, struct sv domain)
 {
-    uint32_t options = 0;
+    const struct rat_entry_settings *row = NULL;
     const struct relay_facts facts = {.listener = smtpd_options(s),
                                       .policy = s->policy,
                                       .local = rcpt->path.local,
@@ -515,13 +522,12 @@ decide_rcpt(struct smtpd *s, const struct rcpt_request *rcpt, struct sv domain)
         listener_suspects_harvest(s->listener, conn_peer(s->conn), s->policy,
                                   loop_now(s->home->loop)))
         return refuse_harvest(s);
-    if (rcpt->path.domain.n > 0 &&
-        relay_decide(&facts, &options) == RELAY_DENIED)
-        return deny_relay(s, &rcpt->path);
+    if (rcpt->path.domain.n > 0 && relay_decide(&facts, &row) == RELAY_DENIED)
+        return deny_relay(s, &rcpt->path, row);
     if (s->tx->count >= s->policy->max_recipients_per_message ||
         s->tx->envelope_bytes > ENVELOPE_BYTES)
         return reply_refuse(&too_many);
-    if (!(options & RAT_BYPASS_RATE) &&
+    if (!(row != NULL && row->bypass_rate_limit) &&
         !listener_admit_recipient(s->listener, conn_peer(s->conn), s->policy,
                                   loop_now(s->home->loop)))
         return refuse_rate(s);

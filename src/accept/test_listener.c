@@ -205,11 +205,11 @@ decides_relay(void **state)
         .local = SV("ann"),
         .domain = sv_of(row->domain),
     };
-    uint32_t options;
+    const struct rat_entry_settings *row_of_table;
 
     hat_match(listener->hat_table, &who, &match);
     facts.policy = &listener->policies[match.policy];
-    assert_int_equal(relay_decide(&facts, &options), row->verdict);
+    assert_int_equal(relay_decide(&facts, &row_of_table), row->verdict);
 }
 
 static void

@@ -262,6 +262,15 @@ make_hat(struct maker *m, struct err *err)
 
 /* The recipient access table ---------------------------------------------- */
 
+static uint32_t
+options_of(const struct rat_entry_settings *entry)
+{
+    bool own = entry->reject_code != 550 || entry->reject_text[0] != '\0';
+
+    return (entry->bypass_rate_limit ? RAT_BYPASS_RATE : 0) |
+           (own ? RAT_OWN_REPLY : 0);
+}
+
 static bool
 make_rat(struct maker *m, struct err *err)
 {
@@ -278,10 +287,15 @@ make_rat(struct maker *m, struct err *err)
     for (size_t i = 0; i < listener->rat_count; i++) {
         const struct rat_entry_settings *entry = &listener->rat[i];
 
-        rows[count++] = (struct rat_row){
-            .pattern = sv_of(entry->pattern),
-            .accept = entry->action == RAT_ACCEPT,
-            .options = entry->bypass_rate_limit ? RAT_BYPASS_RATE : 0};
+        rows[count++] = (struct rat_row){.pattern = sv_of(entry->pattern),
+                                         .accept = entry->action == RAT_ACCEPT,
+                                         .options = options_of(entry)};
+        if (entry->action == RAT_ACCEPT &&
+            rows[count - 1].options & RAT_OWN_REPLY)
+            return conf_refuse(m->doc, &rat_entry_table, entry, "action", err,
+                               "a recipient that is accepted gets no reply "
+                               "that rejects: remove `reject_code` and "
+                               "`reject_text`, or set `action: reject`");
     }
     listener->rat_table = rat_new(rows, count, &why);
     if (listener->rat_table != NULL)

@@ -123,11 +123,14 @@ struct hat_entry_settings {
 };
 
 enum rat_action { RAT_REJECT, RAT_ACCEPT };
-enum { RAT_BYPASS_RATE = 1 }; /* options of a match: not counted per hour */
+/* Options of a match: not counted per hour; refused in words of its own. */
+enum { RAT_BYPASS_RATE = 1, RAT_OWN_REPLY = 2 };
 struct rat_entry_settings {
     char *pattern;
     enum rat_action action;
     bool bypass_rate_limit;
+    uint32_t reject_code;
+    char *reject_text; /* "": the usual words */
 };
 
 struct certificate_settings {

@@ -194,6 +194,13 @@ static const struct conf_field rat_rows[] = {
      .doc = "Whether mail for these recipients is accepted."},
     {BOOL(bypass_rate_limit), .dflt = "off", .effect = CONF_NEW_SESSION,
      .doc = "Not counted for `max_recipients_per_hour`."},
+    {U32(reject_code), .dflt = "550", .min = 400, .max = 599,
+     .effect = CONF_NEW_SESSION,
+     .doc = "Code of the reply with `action: reject`; 4xx has the sender try "
+            "again."},
+    {STRING(reject_text), .max = 200, .canonical = names_reply,
+     .dflt_doc = "relaying to <RECIPIENT> denied", .effect = CONF_NEW_SESSION,
+     .doc = "Text of that reply."},
 };
 const struct conf_table rat_entry_table = {
     CONF_ROWS(rat_rows),

@@ -20,7 +20,9 @@ static const char sample[] = HEAD
     "safe.example]}\n" LISTENER(
         "public") "    certificates: [mx]\n"
                   "    domains: [example.org]\n"
-                  "    rat: {boss@example.org: reject, .example.org: accept, "
+                  "    rat: {boss@example.org: reject, gone@example.org: "
+                  "{action: "
+                  "reject, reject_text: Left}, .example.org: accept, "
                   "abuse@: {bypass_rate_limit: on}}\n"
                   "    relay_for: [10.0.0.0/8]\n"
                   "    max_connections_per_ip: 7\n"
@@ -129,6 +131,7 @@ test_recipients(void **state)
         uint32_t options;
     } rows[] = {{"ann", "example.org", true, 0},
                 {"boss", "example.org", false, 0},
+                {"gone", "example.org", false, RAT_OWN_REPLY},
                 {"ann", "x.example.org", true, 0},
                 {"ann", "example.net", false, 0},
                 {"abuse", "example.net", true, RAT_BYPASS_RATE}};

@@ -14,6 +14,15 @@ static const struct row rows[] = {
      "listeners:\n"
      "  In: {type: public}\n",
      "t.yaml:2:7: listeners.In.address: is required"},
+    {"a reply that rejects who is accepted",
+     "listeners:\n"
+     "  In:\n"
+     "    type: public\n"
+     "    address: \"127.0.0.1:25\"\n"
+     "    rat: {a.test: {action: accept, reject_text: No}}\n",
+     "t.yaml:5:28: listeners.In.rat.\"a.test\".action: a recipient that is "
+     "accepted gets no reply that rejects: remove `reject_code` and "
+     "`reject_text`, or set `action: reject`"},
     {"certificate without key", "certificates: {mx: {chain: /c}}\n",
      "t.yaml:1:20: certificates.mx.key: is required"},
     {"dangling, none there",
