@@ -130,16 +130,46 @@ job_break_off(struct job *job)
         job_free(job);
 }
 
+/* What stands in every line about the job; day holds DAY_TEXT bytes. */
+static struct log_context
+log_of(const struct job *job, char *day)
+{
+    return (struct log_context){
+        .fields = {
+            LOG_STR("domain", job->row.report.domain),
+            LOG_STR("day", day_text(job->row.report.day, day)),
+            LOG_IF(job->row.uri != NULL, LOG_STR("target", job->row.uri)),
+        }};
+}
+
 static void
-log_step(const struct job *job, enum log_level level, const char *event,
-         const char *reason)
+log_accept(const struct job *job, const char *answer)
 {
     char day[DAY_TEXT];
+    const struct log_context log = log_of(job, day);
 
-    log_event(NULL, level, event, LOG_STR("domain", job->row.report.domain),
-              LOG_STR("day", day_text(job->row.report.day, day)),
-              LOG_IF(job->row.uri != NULL, LOG_STR("target", job->row.uri)),
-              LOG_STR("reason", reason));
+    log_event(&log, LOG_INFO, "tlsrpt.accept", LOG_STR("answer", answer));
+}
+
+static void
+log_failure(const struct job *job, bool again, const char *reason)
+{
+    char day[DAY_TEXT];
+    const struct log_context log = log_of(job, day);
+
+    if (again)
+        log_event(&log, LOG_INFO, "tlsrpt.defer", LOG_STR("reason", reason));
+    else
+        log_event(&log, LOG_WARNING, "tlsrpt.fail", LOG_STR("reason", reason));
+}
+
+static void
+log_unwanted(const struct job *job, const char *reason)
+{
+    char day[DAY_TEXT];
+    const struct log_context log = log_of(job, day);
+
+    log_event(&log, LOG_DEBUG, "tlsrpt.unwanted", LOG_STR("reason", reason));
 }
 
 static void
@@ -220,8 +250,7 @@ note_failed_lookup(struct job *job, const char *reason, struct err *err)
 {
     bool again = may_retry(job->dispatch, &job->row.report);
 
-    log_step(job, again ? LOG_INFO : LOG_WARNING,
-             again ? "tlsrpt.defer" : "tlsrpt.fail", reason);
+    log_failure(job, again, reason);
     return note_report(job, again ? REPORT_PLANNED : REPORT_FAILED, reason,
                        err);
 }
@@ -239,7 +268,7 @@ on_record(void *arg, const struct lookup_result *result)
         ok = freeze(job, &result->record, &err);
         break;
     case LOOKUP_NONE:
-        log_step(job, LOG_DEBUG, "tlsrpt.unwanted", result->reason);
+        log_unwanted(job, result->reason);
         ok = note_report(job, REPORT_UNWANTED, result->reason, &err);
         break;
     case LOOKUP_FAILED:
@@ -273,11 +302,10 @@ note_target(struct job *job, bool accepted, const char *answer)
                                  : TARGET_FAILED;
     struct err err = {0};
 
-    log_step(job, accepted || again ? LOG_INFO : LOG_WARNING,
-             accepted ? "tlsrpt.accept"
-             : again  ? "tlsrpt.defer"
-                      : "tlsrpt.fail",
-             answer);
+    if (accepted)
+        log_accept(job, answer);
+    else
+        log_failure(job, again, answer);
     if (!report_table_note_target(d->store, &job->row, state, answer, now_s(d),
                                   due, &err))
         log_database(&err);
