@@ -141,7 +141,9 @@ read_all(const struct dns_query *query, struct dns_record *records,
     bool secure = result->secure && (!doubted || query->undoubted);
 
     read_result(result, secure, records, answer);
-    if (answer->state != DNS_ERROR && answer->state != DNS_BOGUS)
+    /* Who asks for an alias has it in the records. */
+    if (answer->state != DNS_ERROR && answer->state != DNS_BOGUS &&
+        query->type != DNS_CNAME)
         read_aliases(result, query->name, secure, aliases, answer);
 }
 

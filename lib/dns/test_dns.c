@@ -11,6 +11,10 @@ static const struct test_dns_record records[] = {
     {"plain.test", DNS_A, "192.0.2.2", 0},
     {"plain.test", DNS_MX, "10 MX.plain.test", 0},
     {"alias.test", DNS_CNAME, "plain.test", 0},
+    {"twice.test", DNS_CNAME, "alias.test", 0},
+    {"nowhere.test", DNS_CNAME, "gone.test", 0},
+    {"text.test", DNS_TXT, "v=STSv1; id=1", 0},
+    {"key.test", DNS_TLSA, "\\#030101ab", 0},
     {"broken.test", DNS_A, NULL, 2},
     {"silent.test", DNS_A, NULL, -1},
     {0},
@@ -24,15 +28,25 @@ static const struct row {
     size_t count;
     const char *canonical;
     uint64_t timeout_ms;
+    size_t aliases;
 } rows[] = {
-    {"records", "plain.test", DNS_A, DNS_INSECURE, false, 2, "plain.test", 0},
+    {"records", "plain.test", DNS_A, DNS_INSECURE, false, 2, "plain.test", 0,
+     0},
     {"case does not matter", "PLAIN.test", DNS_MX, DNS_INSECURE, false, 1,
-     "plain.test", 0},
-    {"alias", "alias.test", DNS_A, DNS_INSECURE, false, 2, "plain.test", 0},
-    {"no such type", "plain.test", DNS_AAAA, DNS_ABSENT, false, 0, NULL, 0},
-    {"no such name", "gone.test", DNS_A, DNS_ABSENT, true, 0, NULL, 0},
-    {"SERVFAIL", "broken.test", DNS_A, DNS_ERROR, false, 0, NULL, 0},
-    {"no answer", "silent.test", DNS_A, DNS_ERROR, false, 0, NULL, 300},
+     "plain.test", 0, 0},
+    {"alias", "alias.test", DNS_A, DNS_INSECURE, false, 2, "plain.test", 0, 1},
+    {"two aliases", "twice.test", DNS_A, DNS_INSECURE, false, 2, "plain.test",
+     0, 2},
+    {"alias of nothing", "nowhere.test", DNS_A, DNS_ABSENT, true, 0,
+     "gone.test", 0, 1},
+    {"the alias itself", "alias.test", DNS_CNAME, DNS_INSECURE, false, 1,
+     "alias.test", 0, 0},
+    {"text", "text.test", DNS_TXT, DNS_INSECURE, false, 1, "text.test", 0, 0},
+    {"TLSA", "key.test", DNS_TLSA, DNS_INSECURE, false, 1, "key.test", 0, 0},
+    {"no such type", "plain.test", DNS_AAAA, DNS_ABSENT, false, 0, NULL, 0, 0},
+    {"no such name", "gone.test", DNS_A, DNS_ABSENT, true, 0, NULL, 0, 0},
+    {"SERVFAIL", "broken.test", DNS_A, DNS_ERROR, false, 0, NULL, 0, 0},
+    {"no answer", "silent.test", DNS_A, DNS_ERROR, false, 0, NULL, 300, 0},
 };
 
 struct wait {
@@ -59,6 +73,22 @@ make_resolver(struct loop *loop, uint64_t timeout_ms)
     return resolver;
 }
 
+/* Each leads to the next, the first from what was asked. */
+static void
+check_chain(const struct row *row, const struct dns_answer *answer)
+{
+    assert_int_equal(answer->alias_count, row->aliases);
+    for (size_t i = 0; i < answer->alias_count; i++) {
+        assert_string_equal(answer->aliases[i].name,
+                            i == 0 ? row->lookup
+                                   : answer->aliases[i - 1].target);
+        assert_int_equal(answer->aliases[i].state, DNS_INSECURE);
+    }
+    if (answer->alias_count > 0)
+        assert_string_equal(answer->aliases[answer->alias_count - 1].target,
+                            answer->name);
+}
+
 static void
 on_answer(void *arg, const struct dns_answer *answer)
 {
@@ -73,6 +103,8 @@ on_answer(void *arg, const struct dns_answer *answer)
         assert_string_equal(answer->name, row->canonical);
     if (row->state == DNS_ERROR)
         assert_int_not_equal(answer->reason[0], '\0');
+    assert_int_equal(answer->timed_out, row->timeout_ms != 0);
+    check_chain(row, answer);
     wait->answers++;
     loop_stop(wait->loop);
 }
@@ -103,6 +135,36 @@ check(void **state)
     finish_loop(wait.loop);
 }
 
+static void on_never(void *arg, const struct dns_answer *answer);
+
+/* The same by dns_trace(), which asks for every alias once more; and cancelled
+ * at any moment of that. */
+static void
+check_trace(void **state)
+{
+    struct err err;
+    struct wait wait = {.loop = loop_new(&err), .row = *state};
+    struct dns_resolver *resolver = make_resolver(
+        wait.loop, wait.row->timeout_ms ? wait.row->timeout_ms : 10000);
+    struct dns_counts before, after;
+
+    dns_counts_read(&before);
+    for (int i = 0; i < 4; i++)
+        dns_trace_cancel(dns_trace(resolver, wait.loop, wait.row->lookup,
+                                   wait.row->type, on_never, NULL));
+    dns_trace(resolver, wait.loop, wait.row->lookup, wait.row->type, on_answer,
+              &wait);
+    assert_int_equal(wait.answers, 0); /* never from inside */
+    loop_run(wait.loop);
+    assert_int_equal(wait.answers, 1);
+    dns_counts_read(&after);
+    assert_true(after.total_us > before.total_us);
+    assert_int_equal(after.timed_out - before.timed_out,
+                     wait.row->timeout_ms != 0);
+    dns_resolver_unref(resolver);
+    finish_loop(wait.loop);
+}
+
 /* --- Cancelling ---------------------------------------------------------- */
 
 static void
@@ -119,7 +181,7 @@ static void
 test_cancel(void **state)
 {
     static const struct row plain = {
-        "plain", "plain.test", DNS_A, DNS_INSECURE, false, 2, NULL, 0};
+        "plain", "plain.test", DNS_A, DNS_INSECURE, false, 2, NULL, 0, 0};
     struct err err;
     struct wait wait = {.loop = loop_new(&err), .row = &plain};
     struct dns_resolver *resolver = make_resolver(wait.loop, 10000);
@@ -164,7 +226,7 @@ static void
 test_other_loop(void **state)
 {
     static const struct row plain = {
-        "plain", "plain.test", DNS_A, DNS_INSECURE, false, 2, NULL, 0};
+        "plain", "plain.test", DNS_A, DNS_INSECURE, false, 2, NULL, 0, 0};
     struct err err;
     struct other other = {.main = loop_new(&err),
                           .wait = {.loop = loop_new(&err), .row = &plain}};
@@ -219,7 +281,7 @@ static void
 test_stub_zone(void **state)
 {
     static const struct row plain = {
-        "plain", "plain.test", DNS_A, DNS_INSECURE, false, 2, NULL, 0};
+        "plain", "plain.test", DNS_A, DNS_INSECURE, false, 2, NULL, 0, 0};
     char entry[64];
     char *stubs[1] = {entry};
     struct dns_options options = {
@@ -252,6 +314,7 @@ main(void)
 
     server = test_dns_server_new(records);
     failed = RUN_ROWS("dns", check, rows) +
+             RUN_ROWS("dns_trace", check_trace, rows) +
              cmocka_run_group_tests_name("dns_life", tests, NULL, NULL);
     test_dns_server_free(server);
     return failed;
