@@ -16,21 +16,48 @@ type_name(enum dns_type type)
 }
 
 static json_t *
-record_json(enum dns_type type, const struct dns_record *record)
+address_json(enum dns_type type, const struct dns_record *record)
 {
     struct net_address address;
-    char text[NET_ADDRESS_TEXT], name[256];
-    uint16_t preference;
+    char text[NET_ADDRESS_TEXT];
 
-    if (type == DNS_MX)
-        return dns_mx_parse(record, &preference, name)
-                   ? json_sprintf("%u %s", preference,
-                                  name[0] != '\0' ? name : ".")
-                   : json_string("malformed");
     if (!dns_address_parse(record, type, &address))
         return json_string("malformed");
-    net_address_ip_text(&address, text);
-    return json_string(text);
+    return json_string(net_address_ip_text(&address, text));
+}
+
+/* "10 mx.example.org"; *preference is for sorting. */
+static json_t *
+mx_json(const struct dns_record *record, uint16_t *preference)
+{
+    char name[256];
+
+    *preference = UINT16_MAX;
+    if (!dns_mx_parse(record, preference, name))
+        return json_string("malformed");
+    return json_sprintf("%u %s", *preference, name[0] != '\0' ? name : ".");
+}
+
+/* MX records by preference. */
+static json_t *
+records_json(enum dns_type type, const struct dns_answer *answer)
+{
+    json_t *list = json_array();
+    uint16_t preferences[DNS_RECORDS_MAX];
+
+    for (size_t i = 0; i < answer->record_count; i++) {
+        uint16_t preference = 0;
+        json_t *json = type == DNS_MX
+                           ? mx_json(&answer->records[i], &preference)
+                           : address_json(type, &answer->records[i]);
+        size_t at = i;
+
+        for (; at > 0 && preferences[at - 1] > preference; at--)
+            preferences[at] = preferences[at - 1];
+        preferences[at] = preference;
+        json_array_insert_new(list, at, json);
+    }
+    return list;
 }
 
 static json_t *
@@ -50,7 +77,7 @@ void
 route_trace_answer(json_t *trace, const char *name, enum dns_type type,
                    const struct dns_answer *answer)
 {
-    json_t *lookup, *records;
+    json_t *lookup;
 
     if (trace == NULL)
         return;
@@ -67,11 +94,7 @@ route_trace_answer(json_t *trace, const char *name, enum dns_type type,
         json_object_set_new(lookup, "secure_denial",
                             json_boolean(answer->secure_denial));
     if (answer->record_count > 0) {
-        records = json_array();
-        for (size_t i = 0; i < answer->record_count; i++)
-            json_array_append_new(records,
-                                  record_json(type, &answer->records[i]));
-        json_object_set_new(lookup, "records", records);
+        json_object_set_new(lookup, "records", records_json(type, answer));
         json_object_set_new(lookup, "ttl", json_integer(answer->ttl));
     }
     json_array_append_new(json_object_get(trace, "lookups"), lookup);
