@@ -357,6 +357,38 @@ def test_names_and_dns_lists(gateway):
         names.close()
 
 
+def test_names_of_ipv6(gateway):
+    """The name of an IPv6 client counts when it leads back to it.  It comes
+    through a balancer: of IPv6 only ::1 is ours, which has a name built in."""
+    good, liar = "2a00:1::25", "2a00:1::26"
+
+    def back(ip):
+        digits = socket.inet_pton(socket.AF_INET6, ip).hex()
+        return ".".join(reversed(digits)) + ".ip6.arpa"
+
+    names = Names({(back(good), 12): name_data("mx.six.test"),
+                   (back(liar), 12): name_data("mx.six.test"),
+                   ("mx.six.test", 28): socket.inet_pton(socket.AF_INET6, good)})
+    try:
+        configure(gateway, "  P: {tls: no}\n",
+                  "domains: [example.org]\n"
+                  "proxy_protocol: [127.0.0.0/8]\n"
+                  "hat:\n"
+                  "  - {group: SIX, senders: [.six.test], policy: P}\n"
+                  "  - {group: ALL, policy: default}\n",
+                  resolver=f"{names.host}@{names.port}").start()
+        for ip, group in ((good, "SIX"), (liar, "ALL")):
+            client = connect(gateway, "127.9.6.1")
+            client.send(f"PROXY TCP6 {ip} ::1 4000 25\r\n")
+            assert client.reply()[0] == 220
+            event = gateway.wait_event("smtpd.connect", group=group)[0]
+            assert event["peer"] == f"[{ip}]:4000" and event["proxied"]
+            assert event.get("name") == (
+                "mx.six.test" if ip == good else None)
+    finally:
+        names.close()
+
+
 def test_a_reload_counts_for_the_next_connection(gateway):
     listener = ("domains: [example.org]\nhat:\n"
                 "  - {group: ALL, policy: NOW}\n")

@@ -250,6 +250,51 @@ def test_what_is_recorded(gateway, tmp_path, cleanup):
     assert event["serial"] and event["not_after"].endswith("Z")
 
 
+# What becomes of mail under `preferred` when STARTTLS is offered and fails:
+# "clear" on this connection, "later" at the next attempt, or never.
+FALLBACKS = {
+    "4xx": ("never", "clear", "clear"),
+    "5xx": ("never", "clear", "clear"),
+    "closes instead of 220": ("never", "later", "later"),
+    "closes after 220": ("never", "never", "later"),
+    "garbage": ("never", "never", "later"),
+}
+FALLING = {**{name: PEERS[name][0] for name in PEERS},
+           "closes instead of 220": {"replies": {"STARTTLS": "close"}}}
+
+
+@pytest.mark.parametrize("peer", list(FALLBACKS))
+def test_fallback(peer, gateway, authority, tmp_path, cleanup):
+    """Three destinations, one for each value of `fallback`."""
+    context = authority.context()
+    server = cleanup(rig.ScriptedServer(
+        lambda p: p.serve(tls=context, **FALLING[peer])))
+    values = dict(zip(["never", "before-220", "next-attempt"], FALLBACKS[peer]))
+    gateway.configure(server.address, extra="destinations:\n" + "".join(
+        f"  {value}.test: {{tls: preferred, fallback: {value}}}\n"
+        for value in values) +
+        "bounce_profiles:\n  default: {first_retry: 1s, max_retry: 1s}\n")
+    gateway.start()
+    for value in values:
+        send(gateway, f"b@{value}.test")
+
+    def attempts(value):
+        return [e for e in gateway.events("delivery.failed")
+                if e["destination"].endswith(f"/{value}.test")]
+
+    rig.wait_for(lambda: all(
+        len(attempts(v)) >= 2 if fate == "never" else
+        [t for t in server.transactions if f"{v}.test" in t.rcpts[0]]
+        for v, fate in values.items()), 30, "the fate of each")
+    sent = {t.rcpts[0].split("@")[1].split(".")[0]: t
+            for t in server.transactions}
+    assert set(sent) == {v for v, fate in values.items() if fate != "never"}
+    assert not any(t.tls for t in sent.values())
+    for value, fate in values.items():
+        if fate != "never":
+            assert (len(attempts(value)) > 0) == (fate == "later"), value
+
+
 def expiring(gateway, days, tmp_path, cleanup):
     """Mail to a server whose certificate ends then; what the log says of it."""
     context = rig.server_context(tmp_path, MAIL_HOST, days=days)
