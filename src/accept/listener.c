@@ -1,4 +1,5 @@
 #include "accept/listener.h"
+#include "base/map.h"
 #include "dns/dns.h"
 #include "tls/context.h"
 
@@ -7,6 +8,7 @@ enum {
      * more than that many different ones are refused, of the others the one
      * seen longest ago is forgotten. */
     CLIENTS_MAX = 65536,
+    CERTIFICATES_MAX = 1024,
     HOUR_MS = 3600 * 1000,
 };
 
@@ -20,6 +22,7 @@ listener_new(const char *name)
     listener->recipients = rate_window_new(CLIENTS_MAX, HOUR_MS);
     listener->invalid = rate_window_new(CLIENTS_MAX, HOUR_MS);
     listener->handshakes = rate_bucket_new(CLIENTS_MAX);
+    listener->endings = rate_memory_new(CERTIFICATES_MAX);
     atomic_store(&listener->references, 1);
     return listener;
 }
@@ -40,6 +43,7 @@ listener_unref(struct listener *listener)
     rate_window_free(listener->recipients);
     rate_window_free(listener->invalid);
     rate_bucket_free(listener->handshakes);
+    rate_memory_free(listener->endings);
     mem_free(listener->name);
     mem_free(listener);
 }
@@ -246,6 +250,25 @@ listener_admit_handshake(struct listener_revision *revision,
         return true;
     atomic_fetch_add(&listener->counts.tls_throttled, 1);
     return false;
+}
+
+/* Two loops that see a certificate in the same moment may both say it. */
+enum tls_expiry
+listener_note_ending(struct listener_revision *revision,
+                     const struct tls_certificate_facts *certificate,
+                     int64_t now_s)
+{
+    const struct rate_key key = {.who = hash_bytes(sv_of(certificate->sha256))};
+    struct rate_memory *endings = revision->listener->endings;
+    enum tls_expiry due;
+
+    if (tls_expiry_of(certificate->not_after, now_s) == EXPIRY_FAR)
+        return EXPIRY_FAR;
+    due = tls_expiry_alert(certificate->not_after,
+                           (int64_t)rate_memory_get(endings, key), now_s);
+    if (due != EXPIRY_FAR)
+        rate_memory_set(endings, key, (uint64_t)now_s);
+    return due;
 }
 
 bool

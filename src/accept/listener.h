@@ -11,6 +11,8 @@
 #include "access/hat.h"
 #include "access/rat.h"
 #include "settings/settings.h"
+#include "tls/describe.h"
+#include "tls/expiry.h"
 
 /* Since the process started, except the first. */
 struct listener_counts {
@@ -35,6 +37,9 @@ struct listener {
     struct rate_window *invalid;    /* owned: … that were refused */
     struct rate_bucket *handshakes; /* owned */
     struct rate_meter all_handshakes;
+    /* owned: certificates of clients, and when it was last said that they end
+     * (seconds since 1970) */
+    struct rate_memory *endings;
     _Atomic unsigned references;
 };
 
@@ -89,6 +94,12 @@ MUST_USE bool listener_admit_handshake(struct listener_revision *revision,
                                        const struct net_address *client,
                                        const struct mail_flow_policy *policy,
                                        uint64_t now_ms);
+/* A client showed this certificate: whether it is to be said now that it ends,
+ * or has ended; EXPIRY_FAR: not now.  Counts as said. */
+enum tls_expiry
+listener_note_ending(struct listener_revision *revision,
+                     const struct tls_certificate_facts *certificate,
+                     int64_t now_s);
 /* One more recipient within the hour; counts it. */
 MUST_USE bool listener_admit_recipient(struct listener_revision *revision,
                                        const struct net_address *client,

@@ -2,7 +2,8 @@
  *   gauge    a = how many are open; the entry goes when none is
  *   window   a = number of the current fixed window, b = the count in it in
  *            the low, that of the window before in the high 32 bits
- *   bucket   a = the time in ns at which the bucket is full again */
+ *   bucket   a = the time in ns at which the bucket is full again
+ *   memory   a = the number */
 #include "accept/rate.h"
 #include "accept/rate_keys.h"
 
@@ -229,6 +230,48 @@ rate_bucket_take(struct rate_bucket *bucket, struct rate_key key,
 
     rate_keys_unlock(stripe);
     return taken;
+}
+
+struct rate_memory {
+    struct rate_keys keys;
+};
+
+struct rate_memory *
+rate_memory_new(uint32_t max_keys)
+{
+    struct rate_memory *memory = mem_alloc(sizeof *memory);
+
+    rate_keys_init(&memory->keys, max_keys);
+    return memory;
+}
+
+void
+rate_memory_free(struct rate_memory *memory)
+{
+    if (memory == NULL)
+        return;
+    rate_keys_fini(&memory->keys);
+    mem_free(memory);
+}
+
+uint64_t
+rate_memory_get(struct rate_memory *memory, struct rate_key key)
+{
+    struct rate_stripe *stripe = rate_keys_lock(&memory->keys, key);
+    const struct rate_entry *entry = rate_stripe_find(stripe);
+    uint64_t value = entry != NULL ? entry->a : 0;
+
+    rate_keys_unlock(stripe);
+    return value;
+}
+
+void
+rate_memory_set(struct rate_memory *memory, struct rate_key key, uint64_t value)
+{
+    struct rate_stripe *stripe = rate_keys_lock(&memory->keys, key);
+
+    rate_stripe_touch(stripe)->a = value;
+    rate_keys_unlock(stripe);
 }
 
 bool

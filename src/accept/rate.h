@@ -7,7 +7,8 @@
  *                 span of time              per minute
  *   rate_bucket   how fast it comes         TLS handshakes per second
  * and rate_meter, one bucket without keys, for a limit on all clients
- * together.
+ * together; and rate_memory, a number for each key, for what shall not be said
+ * too often.
  *
  * Memory is bounded by max_keys and taken when the table is made.  A full
  * gauge refuses, because what is open must be counted; a full window or bucket
@@ -70,6 +71,15 @@ struct rate_bucket *rate_bucket_new(uint32_t max_keys);
 void rate_bucket_free(struct rate_bucket *bucket); /* NULL is fine */
 MUST_USE bool rate_bucket_take(struct rate_bucket *bucket, struct rate_key key,
                                uint64_t now_us, struct rate_limit limit);
+
+/* Forgets what was set longest ago when it is full. */
+struct rate_memory;
+struct rate_memory *rate_memory_new(uint32_t max_keys);
+void rate_memory_free(struct rate_memory *memory); /* NULL is fine */
+/* 0 for a key that is not remembered. */
+uint64_t rate_memory_get(struct rate_memory *memory, struct rate_key key);
+void rate_memory_set(struct rate_memory *memory, struct rate_key key,
+                     uint64_t value);
 
 /* Zeroed: full. */
 struct rate_meter {

@@ -153,6 +153,7 @@ on_tls_ready(struct smtpd *s)
 {
     atomic_fetch_add(&s->listener->listener->counts.tls_ok, 1);
     smtpd_log_tls(s);
+    smtpd_log_ending(s);
     smtpd_forget(s);
     smtpd_enter(s, SMTPD_HELO);
     if (smtpd_options(s)->implicit_tls)

@@ -303,6 +303,8 @@ void smtpd_commit(struct smtpd *s);
 void smtpd_make_id(char *id, size_t size);
 void smtpd_log_connect(const struct smtpd *s, const struct hat_client *client);
 void smtpd_log_tls(const struct smtpd *s);
+/* The client's certificate ends soon: said once 30 days before, then daily. */
+void smtpd_log_ending(const struct smtpd *s);
 void smtpd_log_tls_failed(const struct smtpd *s, const char *stage,
                           const char *why);
 void smtpd_log_refuse(const struct smtpd *s, const struct reply *reply);

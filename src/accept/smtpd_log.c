@@ -1,6 +1,7 @@
 /* The events of a session; docs/receiving.md lists their keys. */
 #include "accept/smtpd.h"
 #include "base/clock.h"
+#include "mail/date.h"
 
 /* Unique over restarts as long as a process starts fewer than a million
  * sessions for each second of its life. */
@@ -68,6 +69,28 @@ smtpd_log_tls(const struct smtpd *s)
               LOG_IF(failed, LOG_STR("verify_reason", facts->verify_reason)),
               LOG_IF(facts->has_peer_certificate,
                      LOG_STR("subject", facts->peer_subject)));
+}
+
+void
+smtpd_log_ending(const struct smtpd *s)
+{
+    const struct tls_certificate_facts *shown = conn_tls(s->conn)->peer;
+    int64_t now = loop_wall_us(s->home->loop) / 1000000;
+    char until[MAIL_DATE_TEXT], peer[NET_ADDRESS_TEXT];
+    enum tls_expiry due;
+
+    if (shown == NULL)
+        return;
+    due = listener_note_ending(s->listener, shown, now);
+    if (due == EXPIRY_FAR)
+        return;
+    log_event(&s->log, LOG_WARNING, "smtpd.certificate_expiry",
+              LOG_STR("peer", net_address_text(conn_peer(s->conn), peer)),
+              LOG_STR("state", tls_expiry_name(due)),
+              LOG_I64("days_left", tls_days_left(shown->not_after, now)),
+              LOG_STR("not_after", mail_date_iso(shown->not_after, until)),
+              LOG_STR("subject", shown->subject),
+              LOG_STR("sha256", shown->sha256));
 }
 
 void

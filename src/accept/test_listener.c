@@ -156,6 +156,32 @@ suspects_harvest(void **state UNUSED)
     listener_revision_unref(r);
 }
 
+/* Once 30 days before, daily in the last 14 days, each certificate by itself.
+ */
+static void
+notes_endings(void **state UNUSED)
+{
+    struct listener_revision *r = make_revision();
+    const int64_t day = 86400, end = 20000 * day;
+    const struct tls_certificate_facts one = {.not_after = end, .sha256 = "aa"};
+    const struct tls_certificate_facts other = {.not_after = end,
+                                                .sha256 = "bb"};
+
+    assert_int_equal(listener_note_ending(r, &one, end - 31 * day), EXPIRY_FAR);
+    assert_int_equal(listener_note_ending(r, &one, end - 29 * day),
+                     EXPIRY_30_DAYS);
+    assert_int_equal(listener_note_ending(r, &one, end - 28 * day), EXPIRY_FAR);
+    assert_int_equal(listener_note_ending(r, &other, end - 28 * day),
+                     EXPIRY_30_DAYS);
+    assert_int_equal(listener_note_ending(r, &one, end - 5 * day),
+                     EXPIRY_7_DAYS);
+    assert_int_equal(listener_note_ending(r, &one, end - 5 * day + 3600),
+                     EXPIRY_FAR);
+    assert_int_equal(listener_note_ending(r, &one, end + day), EXPIRY_OVER);
+    assert_int_equal(listener_note_ending(r, &one, end + day + 60), EXPIRY_FAR);
+    listener_revision_unref(r);
+}
+
 static void
 wants_proxy_header_from_some(void **state)
 {
@@ -232,6 +258,7 @@ main(void)
         cmocka_unit_test(limits_handshakes),
         cmocka_unit_test(limits_recipients),
         cmocka_unit_test(suspects_harvest),
+        cmocka_unit_test(notes_endings),
         cmocka_unit_test(wants_proxy_header_from_some),
         cmocka_unit_test(postmaster_has_a_domain),
     };

@@ -272,6 +272,23 @@ def test_client_certificates(gateway, tmp_path):
     assert listener_status(gateway)["tls_failed"] == 0
 
 
+def test_a_client_certificate_that_ends_soon_is_said_once(gateway, tmp_path):
+    soon = rig.make_certificate(tmp_path, "soon.test", days=5)
+    late = rig.make_certificate(tmp_path, "late.test", days=90)
+    configure(gateway, "  MAY: {tls: preferred, verify_client: on, "
+              "client_system_authorities: off, "
+              f"client_authorities: [{soon[0]}, {late[0]}]}}\n",
+              "domains: [example.org]\n"
+              "hat: [{group: ALL, policy: MAY}]\n").start()
+    for files in (soon, soon, late, soon):
+        assert certificate_session(gateway, "127.9.1.2", files)[0] == 250
+    said = gateway.events("smtpd.certificate_expiry")
+    assert len(said) == 1
+    assert said[0]["subject"] == "CN=soon.test"
+    assert said[0]["state"] == "7-days" and said[0]["days_left"] == 4
+    assert said[0]["level"] == "warning"
+
+
 def test_limits_of_a_group(gateway):
     configure(gateway,
               "  SLOW: {max_connections_per_ip: 2, max_recipients_per_hour: 2, "
