@@ -28,6 +28,9 @@ struct parse {
 
 static void remark(struct parse *parse, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
+static void remark_list(char *to, size_t line, const char *fmt, va_list args)
+    PRINTF_LIKE(3, 0);
+
 static void
 remark_list(char *to, size_t line, const char *fmt, va_list args)
 {
