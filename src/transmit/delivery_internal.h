@@ -50,6 +50,11 @@ const struct revision_context *
 revision_context(const struct revision *revision,
                  const struct tls_decision *decision);
 
+/* As the destination's own, but for the profile; NULL: err says why not. */
+MUST_USE struct tls_context *
+revision_new_context(const struct destination_settings *control,
+                     const struct tls_profile *profile, struct err *err);
+
 /* What is on one loop; touched only there. */
 struct worker {
     struct delivery *delivery;

@@ -37,9 +37,9 @@ same_tls(const struct destination_settings *a,
                       b->revocation_lists, b->revocation_list_count);
 }
 
-static struct tls_context *
-make_context(const struct destination_settings *control, const char *groups,
-             struct err *err)
+struct tls_context *
+revision_new_context(const struct destination_settings *control,
+                     const struct tls_profile *profile, struct err *err)
 {
     const struct certificate_settings *own = control->client_certificate;
     const struct tls_trust trust = {
@@ -50,20 +50,28 @@ make_context(const struct destination_settings *control, const char *groups,
         .crl_count = control->revocation_list_count,
     };
     struct tls_certificate_files files = {0};
-    struct tls_profile profile;
-    struct tls_client_options options = {
-        .profile = &profile,
+    const struct tls_client_options options = {
+        .profile = profile,
         .certificate = own != NULL ? &files : NULL,
         .trust = &trust,
         .no_tickets = !control->session_tickets,
     };
 
-    settings_destination_profile(control, &profile);
-    if (groups != NULL)
-        profile.groups = groups;
     if (own != NULL)
         files = settings_certificate_files(own);
     return tls_context_new_client_options(&options, err);
+}
+
+static struct tls_context *
+make_context(const struct destination_settings *control, const char *groups,
+             struct err *err)
+{
+    struct tls_profile profile;
+
+    settings_destination_profile(control, &profile);
+    if (groups != NULL)
+        profile.groups = groups;
+    return revision_new_context(control, &profile, err);
 }
 
 static bool

@@ -4,12 +4,14 @@
 #include "transmit/explain_internal.h"
 #include "transmit/tls_advice.h"
 #include "transmit/tls_sentence.h"
+#include "transmit/tls_trial.h"
 #include <openssl/rand.h>
 
 enum {
     PROBES_AT_ONCE = 8,
     STAGE_LIMIT_MS = 30000, /* for each answer, unless the settings say less */
     CHAIN_MAX = 10,
+    CHECK_ID = 24, /* of a connection in the log */
 };
 
 /* What became of one server. */
@@ -39,6 +41,8 @@ struct probe {
     uint64_t state_begun;
     json_t *steps, *ehlo, *tls; /* owned */
     bool offers_requiretls;
+    struct tls_trial *trial; /* owned; NULL: none runs */
+    json_t *helps;           /* owned; what the trial found; NULL: nothing */
     struct tls_certificate_facts *chain[CHAIN_MAX]; /* owned */
     size_t chain_count;
     struct tls_observation seen; /* peer points into chain */
@@ -217,6 +221,19 @@ set_refusal(json_t *json, const struct tls_refusal *refusal)
                                   refusal->sentence));
 }
 
+static json_t *
+advice_json(const struct probe *probe)
+{
+    json_t *list = probe->result == PROBE_NOT_HERE
+                       ? tls_advice(&probe->host->evidence,
+                                    &probe->host->decision, &probe->seen)
+                       : json_array();
+
+    if (probe->helps != NULL)
+        json_array_insert(list, 0, probe->helps);
+    return list;
+}
+
 static void
 set_outcome(json_t *json, const struct probe *probe)
 {
@@ -233,10 +250,7 @@ set_outcome(json_t *json, const struct probe *probe)
         set_refusal(json, &decision->refusal);
     else if (failure.stage != STAGE_NONE)
         set_sentence(json, probe, &failure);
-    if (probe->result == PROBE_NOT_HERE)
-        json_object_set_new(
-            json, "advice",
-            tls_advice(&probe->host->evidence, decision, &probe->seen));
+    json_object_set_new(json, "advice", advice_json(probe));
 }
 
 static json_t *
@@ -394,6 +408,59 @@ on_tls(void *owner)
                   "certificate_requested", facts->certificate_requested);
 }
 
+/* --- The plan ------------------------------------------------------------- */
+
+static void
+cap(uint64_t *limit)
+{
+    if (*limit > STAGE_LIMIT_MS)
+        *limit = STAGE_LIMIT_MS;
+}
+
+static struct deliver_timeouts
+timeouts_of(const struct question *q)
+{
+    struct deliver_timeouts timeouts = q->revision->settings->deliver_timeouts;
+
+    cap(&timeouts.connect);
+    cap(&timeouts.greeting);
+    cap(&timeouts.ehlo);
+    cap(&timeouts.handshake);
+    cap(&timeouts.mail);
+    cap(&timeouts.quit);
+    return timeouts;
+}
+
+/* As delivery would; the id is written into id. */
+static void
+make_plan(const struct probe *probe, char id[CHECK_ID],
+          struct client_plan *plan)
+{
+    static const struct client_watch watch = {on_state, on_ehlo, on_tls};
+    struct question *q = probe->check->question;
+    const struct revision_context *contexts =
+        revision_context(q->revision, &probe->host->decision);
+
+    snprintf(id, CHECK_ID, "C%08llx%04x",
+             (unsigned long long)(loop_wall_us(q->explainer->loop) / 1000000),
+             q->explainer->next_id++ & 0xffff);
+    *plan = (struct client_plan){
+        .address = probe->target->address,
+        .host = probe->target->host,
+        .helo = q->revision->settings->hostname,
+        .delivery = id,
+        .destination = q->destination.key,
+        .decision = probe->host->decision,
+        .dane = probe->host->dane,
+        .context = contexts != NULL ? contexts->context : NULL,
+        .timeouts = timeouts_of(q),
+        .watch = &watch,
+    };
+    /* Nothing is resumed: a full handshake shows the chain. */
+    if (RAND_bytes(plan->session.digest, sizeof plan->session.digest) != 1)
+        abort();
+}
+
 /* --- What came of it ------------------------------------------------------ */
 
 static void
@@ -439,6 +506,38 @@ is_unreached(const struct client_loss *loss)
     return !loss->tls && (loss->code == 0 || loss->code / 100 == 4);
 }
 
+static enum probe_result
+result_of(const struct client_loss *loss)
+{
+    if (loss->clear_next)
+        return PROBE_CLEAR;
+    return is_unreached(loss) ? PROBE_UNREACHED : PROBE_NOT_HERE;
+}
+
+static void
+on_trial(void *arg, json_t *advice)
+{
+    struct probe *probe = arg;
+
+    tls_trial_free(probe->trial);
+    probe->trial = NULL;
+    probe->helps = advice;
+    finish_probe(probe, probe->result);
+}
+
+/* A handshake that other parameters may heal. */
+static void
+start_trial(struct probe *probe)
+{
+    struct question *q = probe->check->question;
+    struct client_plan plan;
+    char id[CHECK_ID];
+
+    make_plan(probe, id, &plan);
+    probe->trial = tls_trial_new(q->explainer->loop, &plan, q->domain,
+                                 &q->explainer->closing, on_trial, probe);
+}
+
 static void
 on_lost(void *owner, const struct client_loss *loss)
 {
@@ -451,11 +550,11 @@ on_lost(void *owner, const struct client_loss *loss)
         probe->seen.failure = loss->failure;
     client_free(probe->client);
     probe->client = NULL;
-    if (loss->clear_next)
-        finish_probe(probe, PROBE_CLEAR);
+    probe->result = result_of(loss);
+    if (loss->tls && tls_trial_may_help(&probe->seen.failure))
+        start_trial(probe);
     else
-        finish_probe(probe,
-                     is_unreached(loss) ? PROBE_UNREACHED : PROBE_NOT_HERE);
+        finish_probe(probe, probe->result);
 }
 
 static void
@@ -469,55 +568,15 @@ on_sent(void *owner, struct parcel *parcel)
 /* --- Beginning ------------------------------------------------------------ */
 
 static void
-cap(uint64_t *limit)
-{
-    if (*limit > STAGE_LIMIT_MS)
-        *limit = STAGE_LIMIT_MS;
-}
-
-static struct deliver_timeouts
-timeouts_of(const struct question *q)
-{
-    struct deliver_timeouts timeouts = q->revision->settings->deliver_timeouts;
-
-    cap(&timeouts.connect);
-    cap(&timeouts.greeting);
-    cap(&timeouts.ehlo);
-    cap(&timeouts.handshake);
-    cap(&timeouts.mail);
-    cap(&timeouts.quit);
-    return timeouts;
-}
-
-static void
 connect_probe(struct probe *probe)
 {
-    static const struct client_watch watch = {on_state, on_ehlo, on_tls};
     const struct client_calls calls = {on_ready, on_sent, on_lost};
-    struct question *q = probe->check->question;
-    const struct revision_context *contexts =
-        revision_context(q->revision, &probe->host->decision);
-    char id[24];
-    struct client_plan plan = {
-        .address = probe->target->address,
-        .host = probe->target->host,
-        .helo = q->revision->settings->hostname,
-        .delivery = id,
-        .destination = q->destination.key,
-        .decision = probe->host->decision,
-        .dane = probe->host->dane,
-        .context = contexts != NULL ? contexts->context : NULL,
-        .timeouts = timeouts_of(q),
-        .watch = &watch,
-    };
+    struct client_plan plan;
+    char id[CHECK_ID];
 
-    snprintf(id, sizeof id, "C%08llx%04x",
-             (unsigned long long)(loop_wall_us(q->explainer->loop) / 1000000),
-             q->explainer->next_id++ & 0xffff);
-    /* Nothing is resumed: a full handshake shows the chain. */
-    if (RAND_bytes(plan.session.digest, sizeof plan.session.digest) != 1)
-        abort();
-    probe->client = client_new(q->explainer->loop, &plan, &calls, probe);
+    make_plan(probe, id, &plan);
+    probe->client = client_new(probe->check->question->explainer->loop, &plan,
+                               &calls, probe);
 }
 
 static void
@@ -580,6 +639,10 @@ tls_check_stop(struct tls_check *check)
     for (size_t i = 0; i < check->count; i++) {
         struct probe *probe = &check->probes[i];
 
+        if (probe->trial != NULL) {
+            on_trial(probe, NULL);
+            continue;
+        }
         if (probe->client == NULL)
             continue;
         client_free(probe->client);
@@ -601,6 +664,8 @@ tls_check_free(struct tls_check *check)
 
         if (probe->client != NULL)
             client_free(probe->client);
+        tls_trial_free(probe->trial);
+        json_decref(probe->helps);
         json_decref(probe->steps);
         json_decref(probe->ehlo);
         json_decref(probe->tls);

@@ -16,7 +16,10 @@ DESTINATIONS = """
 strict.test: {tls: required-verify}
 forced.test: {tls: required}
 untrusted.test: {tls: required-verify}
+old.test: {tls: required, tls_profile: modern}
 """
+PROFILES = ("tls_profiles: {modern: {versions: [TLSv1.2, TLSv1.3], "
+            "strength: high}}\n")
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +53,7 @@ def build(world):
     world.domain("strict").mx("mx1", names=["strict.test"])
     world.domain("untrusted").mx("mx1", "untrusted")
     world.domain("expired").mx("mx1", "expired")
+    world.domain("old").mx("mx1", "old-tls")
     alias = world.domain("alias", signed=True)
     alias.zone.add("@", "MX", "10 mx")
     alias.zone.add("mx", "CNAME", "mx1.good.test.")
@@ -70,7 +74,7 @@ def gateway(world):
     return world.gateway(
         destinations=DESTINATIONS,
         routes="  fixed.test: [{host: mx1.good.test, port: 25, priority: 5}]\n",
-        extra=worlds.PATIENT)
+        extra=worlds.PATIENT + PROFILES)
 
 
 def ask(gateway, command, address, *options, check=True):
@@ -262,11 +266,36 @@ def test_proposed_changes_help(world, gateway, label, change):
                if not line.startswith(label)]
     other = world.gateway(
         f"changed-{label}", start=False, port=2600 + len(label),
-        destinations="\n".join([*changed, f"{label}.test: {{{change}}}", ""]))
+        destinations="\n".join([*changed, f"{label}.test: {{{change}}}", ""]),
+        extra=PROFILES)
     try:
         other.start()
         answer = ask(other, "tls-check", f"{label}.test", check=False)
         assert answer["status"] < 2
+    finally:
+        other.stop()
+
+
+def test_check_finds_what_a_handshake_needs(world, gateway):
+    """The server knows only old versions: trials find that out, and the change
+    that is proposed helps."""
+    host = world.domains["old"].host
+    host.hang_up()
+    answer = ask(gateway, "tls-check", "old.test", check=False)
+    assert answer["exit"] == 2
+    check, = answer["checks"]
+    assert check["failure"]["stage"] == "version"
+    first = check["advice"][0]
+    assert "TLSv1.0: on" in first["change"] and "works" in first["text"]
+    assert host.transactions == []
+    profile, destination = first["change"].split("; ")
+    other = world.gateway("older", start=False, port=2700,
+                          destinations="old.test: {tls_profile: older}\n",
+                          extra=profile + "\n")
+    assert destination == 'destinations: {"old.test": {tls_profile: older}}'
+    try:
+        other.start()
+        assert ask(other, "tls-check", "old.test")["status"] == 0
     finally:
         other.stop()
 
