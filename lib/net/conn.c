@@ -361,6 +361,12 @@ conn_output_pending(const struct conn *conn)
     return conn->clear.length + conn->wire.length;
 }
 
+bool
+conn_failed_locally(const struct conn *conn)
+{
+    return conn->failed_locally;
+}
+
 void
 conn_set_output_low(struct conn *conn, size_t mark)
 {

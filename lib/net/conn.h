@@ -153,6 +153,10 @@ size_t conn_tls_chain(const struct conn *conn,
 /* Valid in and after CONN_ERROR and CONN_TIMEOUT. */
 const struct tls_failure *conn_failure(const struct conn *conn);
 
+/* The connection could not even be begun because something ran out here
+ * (descriptors, ports, memory): that says nothing about the peer. */
+bool conn_failed_locally(const struct conn *conn);
+
 /* Accepts on a listening socket until freed. on_accept gets the descriptor
  * (nonblocking, close-on-exec) and owns it.  Out of descriptors (EMFILE,
  * ENFILE, ENOBUFS) it backs off for a while instead of spinning, and says so

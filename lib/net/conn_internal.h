@@ -35,6 +35,7 @@ struct conn {
     bool above_mark;   /* CONN_OUTPUT_LOW is owed */
     bool told_failure; /* CONN_ERROR was told: no more events */
     bool said_goodbye; /* close_notify is queued */
+    bool failed_locally;
     unsigned char low_rounds; /* CONN_OUTPUT_LOW in this turn */
 
     struct sv fresh; /* input in the loop's buffer, behind kept */

@@ -14,6 +14,21 @@ fail_code(struct conn *conn, enum tls_stage stage, const char *what, int code)
     conn_fail(conn, stage, "%s: %s", what, strerror(code));
 }
 
+/* Out of descriptors, memory or ports. */
+static bool
+is_shortage(int code)
+{
+    return code == EMFILE || code == ENFILE || code == ENOBUFS ||
+           code == ENOMEM || code == EADDRNOTAVAIL;
+}
+
+static void
+fail_connect(struct conn *conn, const char *what, int code)
+{
+    conn->failed_locally = is_shortage(code);
+    fail_code(conn, STAGE_CONNECT, what, code);
+}
+
 /* Reading ---------------------------------------------------------------- */
 
 /* False: there is nothing more to read now. */
@@ -258,7 +273,7 @@ watch_socket(struct conn *conn)
         return true;
     close(conn->fd);
     conn->fd = -1;
-    fail_code(conn, STAGE_CONNECT, "watch socket", -rc);
+    fail_connect(conn, "watch socket", -rc);
     conn->output_over = true;
     return false;
 }
@@ -288,7 +303,7 @@ begin_connect(struct conn *conn, const struct net_address *local)
     conn->fd = socket(conn->peer.sa.sa_family,
                       SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (conn->fd == -1) {
-        fail_code(conn, STAGE_CONNECT, "socket", errno);
+        fail_connect(conn, "socket", errno);
         return;
     }
     if (!watch_socket(conn))
@@ -296,11 +311,11 @@ begin_connect(struct conn *conn, const struct net_address *local)
     set_no_delay(conn->fd);
     if (local != NULL && local->sa.sa_family != AF_UNSPEC &&
         bind(conn->fd, &local->sa, net_address_length(local)) == -1)
-        fail_code(conn, STAGE_CONNECT, "bind", errno);
+        fail_connect(conn, "bind", errno);
     else if (connect(conn->fd, &conn->peer.sa,
                      net_address_length(&conn->peer)) == -1 &&
              errno != EINPROGRESS)
-        fail_code(conn, STAGE_CONNECT, "connect", errno);
+        fail_connect(conn, "connect", errno);
 }
 
 struct conn *

@@ -46,7 +46,8 @@ const char *tls_stage_sentence(enum tls_stage stage); /* for people */
 
 struct tls_failure {
     enum tls_stage stage;
-    char reason[200]; /* the library's or system's own words; printable */
+    char reason[400]; /* the library's or system's own words, or a sentence that
+                       * says it all; printable */
 };
 /* Fills both; bytes outside printable ASCII are replaced. */
 void tls_failure_set(struct tls_failure *failure, enum tls_stage stage,

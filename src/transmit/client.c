@@ -269,6 +269,10 @@ client_lose_with(struct client *client, const struct client_loss *loss)
     client->loss = *loss;
     if (loss->tls && loss->result == TLS_RESULT_OK)
         client->loss.result = client_result_of(loss->failure.stage);
+    client->loss.local = client->local;
+    if (loss->tls)
+        client_explain(client, &loss->failure, client->loss.sentence,
+                       sizeof client->loss.sentence);
     client->loss.clear_next = allows_clear_next(client, loss);
     if (client->tx.parcel != NULL)
         client_write_facts(client, client->tx.parcel, loss->failure.stage,
@@ -493,6 +497,8 @@ break_with(struct client *client, enum tls_stage stage, const char *reason)
     else
         tls_failure_set(&failure, stage, "%s", reason);
     log_broken(client, &failure);
+    client->local =
+        client->state == CLIENT_CONNECTING && conn_failed_locally(client->conn);
     client_lose(client, failure.stage, "%s", failure.reason);
 }
 

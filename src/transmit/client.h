@@ -28,6 +28,7 @@ struct client_loss {
     bool clear_next; /* … and the fallback allows clear text to this server on
                       * the next connection */
     bool idle;       /* nothing came within client_keep(): still open */
+    bool local;      /* something ran out here: no fault of the server */
     bool reused;     /* it had carried messages, or was kept, before */
     /* What reports call it (RFC 8460 section 4.3); OK where TLS did not fail.
      */

@@ -100,6 +100,7 @@ struct client {
     bool needs_rset; /* a transaction of the server may still be open */
     bool kept;       /* it was: the server may have tired of it */
     bool lost;       /* on_lost was called */
+    bool local;      /* it could not be begun for want of something here */
     int busy;        /* depth of callbacks into the client */
     bool doomed;     /* free when the last of them returns */
     bool fetching;   /* spool_content_fetch() is running */
@@ -176,6 +177,9 @@ void client_decide(struct parcel_recipient *recipient,
 /* All that were not decided before. */
 void client_decide_rest(struct client_transaction *tx,
                         const struct client_verdict *verdict);
+/* The failure as a sentence; before the connection is closed. */
+void client_explain(const struct client *client,
+                    const struct tls_failure *failure, char *out, size_t size);
 /* What client_facts() tells is known now. */
 void client_keep_facts(struct client *client);
 /* Writes down how it went: host, TLS, times; stage and reason as given. */

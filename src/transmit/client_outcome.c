@@ -122,6 +122,34 @@ client_keep_facts(struct client *client)
 }
 
 void
+client_explain(const struct client *client, const struct tls_failure *failure,
+               char *out, size_t size)
+{
+    const struct tls_decision *decision = &client->plan.decision;
+    const struct tls_facts *seen =
+        client->conn != NULL ? client_tls(client) : NULL;
+    const char *names[COUNT_OF(decision->names)];
+    struct tls_sentence facts = {
+        .failure = failure,
+        .host = client->host,
+        .domain = client->plan.domain,
+        .peer = seen != NULL ? seen->peer : NULL,
+        .verdict = seen != NULL ? seen->verdict : VERDICT_NONE,
+        .names = names,
+        .dane = decision->dane,
+        .demand = decision->reason,
+        .now_s = loop_wall_us(client->loop) / 1000000,
+    };
+
+    for (size_t i = 0; i < COUNT_OF(decision->names); i++)
+        if (decision->names[i][0] != '\0')
+            names[facts.name_count++] = decision->names[i];
+    if (decision->sts_use == STS_USE_ENFORCED)
+        facts.sts = client->plan.sts;
+    tls_explain_sentence(&facts, out, size);
+}
+
+void
 client_facts(const struct client *client, struct arena *arena,
              struct ledger_tls *tls)
 {
@@ -211,33 +239,27 @@ void
 client_refuse(struct parcel *parcel, enum client_lack lack)
 {
     static const struct {
-        unsigned code;
         struct mail_status status;
         const char *text;
     } refusals[] = {
         [CLIENT_LACKS_8BITMIME] =
-            {554,
-             {5, 6, 3},
+            {{5, 6, 3},
              "the message has 8-bit content and no server of the destination "
              "offers 8BITMIME"},
         [CLIENT_LACKS_SMTPUTF8] =
-            {553,
-             {5, 6, 7},
+            {{5, 6, 7},
              "the message has internationalized addresses or headers and no "
              "server of the destination offers SMTPUTF8"},
-        [CLIENT_LACKS_SIZE] = {552,
-                               {5, 3, 4},
+        [CLIENT_LACKS_SIZE] = {{5, 3, 4},
                                "the message is larger than the servers of the "
                                "destination accept"},
         [CLIENT_LACKS_REQUIRETLS] =
-            {550,
-             {5, 7, 30}, /* RFC 8689 section 4.2.1 */
+            {{5, 7, 30}, /* RFC 8689 section 4.2.1 */
              "the message demands REQUIRETLS and no server of the destination "
              "offers it"},
     };
     struct client_verdict verdict = {
         .outcome = OUTCOME_FAILED,
-        .code = refusals[lack].code,
         .status = refusals[lack].status,
         .text = sv_of(refusals[lack].text),
     };
@@ -245,6 +267,6 @@ client_refuse(struct parcel *parcel, enum client_lack lack)
     for (size_t i = 0; i < parcel->recipient_count; i++)
         if (!parcel->recipients[i].decided)
             client_decide(&parcel->recipients[i], &verdict);
-    parcel->facts.stage = STAGE_SMTP;
+    parcel->facts.stage = STAGE_NONE; /* no server has said so: we do */
     parcel->facts.reason = verdict.text;
 }

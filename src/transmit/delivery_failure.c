@@ -80,16 +80,19 @@ session_note_loss(struct session *session, const struct client_loss *loss)
 {
     int rank = (int)rank_of(loss);
     bool said = !loss->tls && loss->code >= 400;
+    struct tls_failure failure = loss->failure;
 
+    if (loss->sentence[0] != '\0')
+        tls_failure_set(&failure, failure.stage, "%s", loss->sentence);
     if (loss->tls)
-        session_count_tls(session, &loss->failure);
+        session_count_tls(session, &failure);
     if (rank <= session->failure_rank)
         return;
     session->failure_rank = rank;
     session->failure = (struct destination_failure){
         .code = (uint16_t)(said ? loss->code : 451),
         .status = status_of(loss),
-        .failure = loss->failure,
+        .failure = failure,
     };
     point_at(session, client_host(session->client), client_ip(session->client));
     keep_facts(session);

@@ -246,6 +246,8 @@ connect_as(struct session *s, const struct tls_decision *decision)
         .helo = s->revision->settings->hostname,
         .destination = s->key,
         .decision = *decision,
+        .domain = s->policy_domain,
+        .sts = s->sts_known ? &s->sts : NULL,
         .timeouts = s->revision->settings->deliver_timeouts,
     };
     const struct revision_context *contexts =
@@ -559,7 +561,7 @@ remember(struct session *s, const struct client_loss *loss)
     char text[NET_ADDRESS_TEXT];
     struct tls_decision decision;
 
-    if (loss->failure.stage == STAGE_CONNECT)
+    if (loss->failure.stage == STAGE_CONNECT && !loss->local)
         delivery_memory_note(&s->delivery->down,
                              down_note(&target->address, text), now,
                              now + DOWN_MS);
@@ -591,6 +593,21 @@ retry_classic(struct session *s, const struct client_loss *loss)
     free_client(s);
     s->classic = true;
     connect_again(s);
+}
+
+/* Nothing is wrong with the servers, we cannot reach any just now: no attempt
+ * is counted, and a little later the queue asks for a session again. */
+static void
+wait_for_resources(struct session *s, const struct client_loss *loss)
+{
+    log_event(NULL, LOG_WARNING, "delivery.exhausted",
+              LOG_STR("destination", s->key),
+              LOG_STR("reason", loss->failure.reason));
+    free_client(s);
+    if (s->parcel != NULL)
+        queue_untake(s->delivery->queue, s->parcel);
+    s->parcel = NULL;
+    timer_arm(&s->pause, s->delivery->pause_ms);
 }
 
 /* The loss is final: on to the next server, or to this one in another way. */
@@ -635,6 +652,10 @@ static void
 lost_before_ready(struct session *s, const struct client_loss *loss)
 {
     s->fresh_loss = *loss;
+    if (loss->local) {
+        wait_for_resources(s, loss);
+        return;
+    }
     if (loss->tls && client_decision(s->client)->sts_use == STS_USE_ENFORCED &&
         session_find_fresh(s, on_fresh))
         return;

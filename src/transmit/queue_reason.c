@@ -11,7 +11,7 @@
 
 enum {
     REASON_FIXED = 14,
-    REASON_TEXT_MAX = 240,
+    REASON_TEXT_MAX = 400,
     REASON_NAME_MAX = 255,
     REASON_STRINGS = 8, /* that are always there */
     REASON_STRINGS_MAX = 18,

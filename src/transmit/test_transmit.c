@@ -66,6 +66,7 @@ fake_parcel_new(const struct fake_mail *mail, unsigned number)
         .smtputf8 = mail->smtputf8,
         .eight_bit = mail->eight_bit,
         .header_utf8 = mail->header_utf8,
+        .tls_demands = mail->demands,
     };
     fill_recipients(parcel, mail);
     return parcel;

@@ -18,6 +18,7 @@ struct fake_mail { /* what a parcel is made of */
     const char *envid, *orcpt;
     enum envelope_ret ret;
     unsigned notify;
+    unsigned demands; /* enum envelope_tls */
     bool blocked; /* content must be fetched */
     bool damaged; /* and that fails */
 };
