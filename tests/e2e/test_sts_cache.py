@@ -216,7 +216,7 @@ def test_policy_that_becomes_strict(world):
     assert [t.tls for t in domain.host.transactions] == [False]
     domain.policy("enforce")
     domain.publish()
-    domain.host.forget()
-    world.gw.call("sts", "refresh", domain.name)
+    domain.host.hang_up()
     time.sleep(worlds.FORGOTTEN)
+    world.gw.call("sts", "refresh", domain.name)
     still_enforced(world, domain)
