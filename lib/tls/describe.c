@@ -224,6 +224,23 @@ tls_certificate_facts_free(struct tls_certificate_facts *facts)
     mem_free(facts);
 }
 
+const char *
+tls_names_text(const struct tls_certificate_facts *facts,
+               char out[TLS_NAMES_TEXT])
+{
+    enum { SHOWN = 8 };
+    size_t n = 0;
+
+    out[0] = '\0';
+    for (size_t i = 0; i < facts->name_count && i < SHOWN; i++) {
+        if (n + strlen(facts->names[i]) + 2 > TLS_NAMES_TEXT)
+            break;
+        n += (size_t)snprintf(out + n, TLS_NAMES_TEXT - n, "%s%s",
+                              i > 0 ? "," : "", facts->names[i]);
+    }
+    return out;
+}
+
 int64_t
 tls_days_left(int64_t not_after, int64_t now)
 {

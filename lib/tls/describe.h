@@ -37,6 +37,12 @@ struct tls_certificate_facts {
 struct tls_certificate_facts *tls_describe(struct x509_st *certificate);
 void tls_certificate_facts_free(struct tls_certificate_facts *facts);
 
+/* The first names of a certificate with commas between, for the log: as many
+ * whole ones as fit.  Returns out. */
+#define TLS_NAMES_TEXT 512
+const char *tls_names_text(const struct tls_certificate_facts *facts,
+                           char out[TLS_NAMES_TEXT]);
+
 /* Whole days until then; negative when it is past: -1 during the first day
  * after. */
 int64_t tls_days_left(int64_t not_after, int64_t now);

@@ -53,8 +53,12 @@ void
 smtpd_log_tls(const struct smtpd *s)
 {
     const struct tls_facts *facts = conn_tls(s->conn);
+    const struct tls_certificate_facts *peer = facts->peer;
     bool failed = facts->verify == TLS_VERIFY_FAILED;
+    char names[TLS_NAMES_TEXT] = "", until[MAIL_DATE_TEXT];
 
+    if (peer != NULL)
+        tls_names_text(peer, names);
     log_event(&s->log, LOG_INFO, "smtpd.tls", LOG_STR("result", "ok"),
               LOG_STR("version", facts->version),
               LOG_STR("cipher", facts->cipher), LOG_I64("bits", facts->bits),
@@ -68,7 +72,14 @@ smtpd_log_tls(const struct smtpd *s)
               LOG_STR("verify", tls_verify_name(facts->verify)),
               LOG_IF(failed, LOG_STR("verify_reason", facts->verify_reason)),
               LOG_IF(facts->has_peer_certificate,
-                     LOG_STR("subject", facts->peer_subject)));
+                     LOG_STR("subject", facts->peer_subject)),
+              LOG_IF(peer, LOG_STR("issuer", peer->issuer)),
+              LOG_IF(peer, LOG_STR("serial", peer->serial)),
+              LOG_IF(names[0] != '\0', LOG_STR("names", names)),
+              LOG_IF(peer, LOG_STR("not_after",
+                                   mail_date_iso(peer->not_after, until))),
+              LOG_IF(peer, LOG_STR("sha256", peer->sha256)),
+              LOG_IF(peer, LOG_STR("spki_sha256", peer->spki_sha256)));
 }
 
 void
@@ -143,6 +154,7 @@ smtpd_log_message(const struct smtpd *s)
         LOG_SV("from", tx->sender), LOG_SV("to", tx->recipients[0].address),
         LOG_U64("rcpts", tx->count), LOG_U64("size", tx->size),
         LOG_STR("helo", s->helo), LOG_BOOL("tls", facts != NULL),
+        LOG_BOOL("tls_offered", smtpd_tls_context(s) != NULL),
         LOG_IF(facts, LOG_STR("version", facts->version)),
         LOG_IF(facts, LOG_STR("cipher", facts->cipher)),
         LOG_IF(facts, LOG_STR("verify", tls_verify_name(facts->verify))),

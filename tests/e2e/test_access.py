@@ -282,6 +282,10 @@ def test_a_client_certificate_that_ends_soon_is_said_once(gateway, tmp_path):
               "hat: [{group: ALL, policy: MAY}]\n").start()
     for files in (soon, soon, late, soon):
         assert certificate_session(gateway, "127.9.1.2", files)[0] == 250
+    shown = gateway.events("smtpd.tls")[0]
+    assert shown["issuer"] == "CN=soon.test" and shown["serial"]
+    assert len(shown["sha256"]) == len(shown["spki_sha256"]) == 64
+    assert shown["not_after"] and "DNS:soon.test" in shown["names"]
     said = gateway.events("smtpd.certificate_expiry")
     assert len(said) == 1
     assert said[0]["subject"] == "CN=soon.test"
