@@ -208,7 +208,7 @@ on_sent(void *owner, struct parcel *parcel)
 {
     (void)owner;
     (void)parcel;
-    assert(!"nothing is sent");
+    assert(false); /* nothing is sent */
 }
 
 /* TLS or nothing; what the server proves is looked at in on_tls(). */
