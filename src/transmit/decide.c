@@ -314,6 +314,16 @@ follow_records(struct deciding *d)
     }
 }
 
+static void
+put_in_front(const char *words, char (*sentence)[TLS_WHY_TEXT])
+{
+    char rest[TLS_WHY_TEXT];
+
+    memcpy(rest, *sentence, sizeof rest);
+    snprintf(*sentence, sizeof *sentence, "%s%.*s", words,
+             (int)(sizeof rest - 1 - strlen(words)), rest);
+}
+
 /* `mandatory` knows nothing between usable, proven records and no delivery. */
 static void
 follow_mandatory(struct deciding *d)
@@ -334,6 +344,7 @@ follow_mandatory(struct deciding *d)
     note(d, why_no_records(evidence));
     refuse(d, STAGE_DANE, why_no_records(evidence),
            (struct mail_status){4, 7, 5});
+    put_in_front("DANE is mandatory: ", &d->decision->refusal.sentence);
 }
 
 static void

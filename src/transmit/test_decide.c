@@ -234,7 +234,8 @@ static const struct hard {
      TLSA(DANE_UNUSABLE, true),
      STS(&enforce),
      1,
-     "refused dane by default; none of the server's TLSA records is usable: "
+     "refused dane by default; DANE is mandatory: none of the server's TLSA "
+     "records is usable: "
      "TLS is mandatory (mx.y.test: SERVFAIL); control-required "
      "control-dane-mandatory dane-unusable"},
     {"mandatory knows no unsigned MX record",
@@ -244,7 +245,8 @@ static const struct hard {
      TLSA(DANE_USABLE, false),
      NULL,
      1,
-     "refused dane by default; the server's name came from an unsigned MX "
+     "refused dane by default; DANE is mandatory: the server's name came from "
+     "an unsigned MX "
      "record (mx.y.test: SERVFAIL); control-required control-dane-mandatory "
      "dane-insecure-mx"},
     {"mandatory although TLS is off",
@@ -263,7 +265,8 @@ static const struct hard {
      TLSA(DANE_FAILED, true),
      NULL,
      1,
-     "refused dane by default; the server's TLSA records cannot be looked up "
+     "refused dane by default; DANE is mandatory: the server's TLSA records "
+     "cannot be looked up "
      "(mx.y.test: SERVFAIL); control-preferred message-tls-optional "
      "control-dane-mandatory dane-failed"},
     {"no TLS: neither DANE nor the policy counts",
