@@ -81,7 +81,7 @@ test_scale(void **state)
            " ms, memory %zu MiB\n",
            POLICIES, FETCHES, real_ms() - began, (heap() - before) >> 20);
     assert_int_equal(world.cache->table.kept.length, POLICIES);
-    assert_in_range((heap() - before) >> 20, 1, 100);
+    assert_in_range((heap() - before) >> 20, 0, 100); /* 0: a sanitizer */
     /* Sanitizers and a busy machine have room; the goal is a second. */
     assert_in_range(real_ms() - began, 0, 10000);
 
