@@ -154,4 +154,7 @@ struct tls_session_key {
 };
 void tls_session_cache_limit(size_t sessions); /* 0: off; default 10,000 */
 void tls_session_cache_clear(void);
+/* The peer was refused: a session with it must not carry the old verdict over
+ * to the next connection. */
+void tls_session_cache_forget(const struct tls_session_key *key);
 #endif

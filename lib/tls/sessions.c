@@ -70,6 +70,18 @@ tls_session_cache_clear(void)
     pthread_mutex_unlock(&lock);
 }
 
+void
+tls_session_cache_forget(const struct tls_session_key *key)
+{
+    struct entry *entry;
+
+    pthread_mutex_lock(&lock);
+    entry = map_get(&by_key, view_of_key(key));
+    if (entry != NULL)
+        drop(entry);
+    pthread_mutex_unlock(&lock);
+}
+
 static void
 put(const struct tls_session_key *key, SSL_SESSION *session,
     const struct dane_check *dane)

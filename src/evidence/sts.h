@@ -46,8 +46,17 @@ enum sts_state {
 };
 const char *sts_state_name(enum sts_state state);
 
+/* Why there is no policy with UNFETCHED, as far as reports tell it apart (RFC
+ * 8460 section 4.3.2.2). */
+enum sts_trouble {
+    STS_TROUBLE_FETCH,
+    STS_TROUBLE_WEBPKI,  /* the policy host's certificate */
+    STS_TROUBLE_INVALID, /* what came is no policy */
+};
+
 struct sts_evidence {
     enum sts_state state;
+    enum sts_trouble trouble;
     struct sts_policy *policy; /* borrowed during the call back; NULL unless
                                 * STS_POLICY */
     char id[STS_ID_MAX + 1];

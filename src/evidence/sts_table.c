@@ -195,6 +195,19 @@ describe_policy(const struct sts_entry *entry, struct sts_evidence *evidence)
     describe_failure(entry, evidence->reason, sizeof evidence->reason);
 }
 
+static enum sts_trouble
+trouble_of(const struct sts_entry *entry)
+{
+    struct sts_fetch last;
+
+    if (!sts_history_last(&entry->history, &last) || last.ok)
+        return STS_TROUBLE_FETCH;
+    if (sv_is(last.stage, https_stage_name(HTTPS_CERTIFICATE)))
+        return STS_TROUBLE_WEBPKI;
+    return sv_is(last.stage, "policy") ? STS_TROUBLE_INVALID
+                                       : STS_TROUBLE_FETCH;
+}
+
 static void
 describe_absence(const struct sts_entry *entry, struct sts_evidence *evidence)
 {
@@ -205,6 +218,7 @@ describe_absence(const struct sts_entry *entry, struct sts_evidence *evidence)
         evidence->state = STS_UNKNOWN;
     } else if (entry->said == SAID_OK) {
         evidence->state = STS_UNFETCHED;
+        evidence->trouble = trouble_of(entry);
         memcpy(evidence->id, entry->said_id, sizeof evidence->id);
         describe_failure(entry, evidence->reason, sizeof evidence->reason);
     }

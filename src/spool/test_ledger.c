@@ -31,6 +31,24 @@ static const struct attempt_row {
       .delivery = {"d17", 3},
       .stage = STAGE_HANDSHAKE,
       .reason = {"wrong version number", 20}}},
+    {"under a policy",
+     {.id = 11,
+      .stage = STAGE_STS_CERTIFICATE,
+      .tls = {.authority = {"mta-sts", 7},
+              .floor = {"verified", 8},
+              .reasons = {"control-preferred sts-enforce", 29},
+              .dane = {"absent", 6},
+              .sts = {"enforce 7", 9},
+              .noted = {"noted", 5},
+              .group = {"X25519", 6},
+              .server_name = {"mx.example.org", 14},
+              .subject = {"CN=mx", 5},
+              .issuer = {"CN=ca", 5},
+              .serial = {"0a", 2},
+              .sha256 = {"00", 2},
+              .spki_sha256 = {"ff", 2},
+              .names = {"DNS:mx.example.org", 18},
+              .not_after = 1800000000}}},
     {"delivered in part",
      {.id = 9,
       .tls_version = {"TLSv1.3", 7},
@@ -42,6 +60,23 @@ static const struct attempt_row {
       .results = two_results,
       .result_count = 2}},
 };
+
+static void
+assert_same_tls(const struct ledger_tls *a, const struct ledger_tls *b)
+{
+    assert_true(sv_eq(a->authority, b->authority));
+    assert_true(sv_eq(a->floor, b->floor));
+    assert_true(sv_eq(a->reasons, b->reasons));
+    assert_true(sv_eq(a->dane, b->dane) && sv_eq(a->sts, b->sts));
+    assert_true(sv_eq(a->noted, b->noted) && sv_eq(a->group, b->group));
+    assert_true(sv_eq(a->server_name, b->server_name));
+    assert_true(sv_eq(a->subject, b->subject));
+    assert_true(sv_eq(a->issuer, b->issuer) && sv_eq(a->serial, b->serial));
+    assert_true(sv_eq(a->sha256, b->sha256));
+    assert_true(sv_eq(a->spki_sha256, b->spki_sha256));
+    assert_true(sv_eq(a->names, b->names));
+    assert_int_equal(a->not_after, b->not_after);
+}
 
 static void
 assert_same(const struct ledger_attempt *a, const struct ledger_attempt *b)
@@ -63,6 +98,7 @@ assert_same(const struct ledger_attempt *a, const struct ledger_attempt *b)
     assert_int_equal(a->tls_bits, b->tls_bits);
     assert_int_equal(a->tls_resumed, b->tls_resumed);
     assert_true(sv_eq(a->tls_verify, b->tls_verify));
+    assert_same_tls(&a->tls, &b->tls);
     assert_int_equal(a->message_final, b->message_final);
     assert_int_equal(a->result_count, b->result_count);
     for (size_t i = 0; i < a->result_count; i++) {

@@ -322,6 +322,7 @@ client_on_tls_ready(struct client *client)
         say_ehlo(client);
         return;
     }
+    tls_session_cache_forget(&client->plan.session);
     loss = client_loss_of(client, failure.stage, failure.reason);
     loss.tls = true;
     loss.result = result;

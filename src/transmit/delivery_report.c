@@ -111,7 +111,10 @@ is_unfetched(const struct tls_decision *decision)
 static void
 set_unfetched(const struct session *s, struct ledger_session *record)
 {
-    record->result = TLS_RESULT_STS_FETCH;
+    record->result =
+        s->sts.trouble == STS_TROUBLE_WEBPKI    ? TLS_RESULT_STS_WEBPKI
+        : s->sts.trouble == STS_TROUBLE_INVALID ? TLS_RESULT_STS_INVALID
+                                                : TLS_RESULT_STS_FETCH;
     record->enforced = false;
     record->stage = STAGE_NONE;
     record->reason = sv_of(s->sts.reason);
