@@ -12,6 +12,9 @@ enum {
     TICK = 30000,     /* ms between two looks without a kick */
     AT_ONCE = 8,      /* mails on their way into the queue */
     AGAIN_AFTER = 60, /* s after the queue did not take one */
+    AN_HOUR = 3600,   /* s */
+    HOURLY_MAX = 50,  /* mails: when everything fails the fault is ours, and a
+                       * thousand of them would bury that */
 };
 
 struct notices {
@@ -20,6 +23,8 @@ struct notices {
     struct record_world *world; /* borrowed */
     struct timer timer;
     struct list mails; /* on their way */
+    int64_t hour;      /* seconds since 1970: when counting began */
+    size_t in_hour;    /* mails since then */
 };
 
 struct notice_mail {
@@ -194,6 +199,20 @@ tell(struct notices *n, const char *domain)
 
 /* --- The clock ------------------------------------------------------------ */
 
+/* How many mails may go now; those that may not keep their counts. */
+static size_t
+room(struct notices *n)
+{
+    size_t hourly, free = AT_ONCE - n->mails.length;
+
+    if (now_s(n) - n->hour >= AN_HOUR || now_s(n) < n->hour) {
+        n->hour = now_s(n);
+        n->in_hour = 0;
+    }
+    hourly = HOURLY_MAX - n->in_hour;
+    return hourly < free ? hourly : free;
+}
+
 static void
 on_tick(struct timer *timer)
 {
@@ -204,12 +223,12 @@ on_tick(struct timer *timer)
     size_t count;
 
     timer_arm(timer, TICK);
-    if (settings_of(n)->failure_recipient_count == 0 ||
-        n->mails.length >= AT_ONCE)
+    if (settings_of(n)->failure_recipient_count == 0 || room(n) == 0)
         return;
     arena_init(&arena, 4096);
     count = troubles_domains(n->store, now_s(n) - interval, &arena, domains,
-                             AT_ONCE - n->mails.length);
+                             room(n));
+    n->in_hour += count;
     for (size_t i = 0; i < count; i++)
         tell(n, domains[i]);
     arena_fini(&arena);

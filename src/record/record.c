@@ -58,7 +58,9 @@ on_trouble(void *owner, const char *reason)
 static bool
 is_counted(void *owner)
 {
-    return tail_caught_up(((struct record *)owner)->tail);
+    struct record *record = owner;
+
+    return tail_has_passed(record->tail, day_start(today(record)));
 }
 
 static void

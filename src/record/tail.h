@@ -29,6 +29,7 @@ struct tail_calls {
 struct tail *tail_new(struct loop *loop, const char *state_dir,
                       struct store *store, const struct tail_calls *calls);
 void tail_free(struct tail *tail); /* NULL is fine */
-/* All that was durable at the last look has been counted. */
-bool tail_caught_up(const struct tail *tail);
+/* Whether all that was written before this moment (seconds since 1970) has been
+ * counted: something later was read, or nothing is left. */
+bool tail_has_passed(const struct tail *tail, int64_t moment);
 #endif

@@ -384,7 +384,7 @@ what_a_notice_says(void **state)
          1795305600},
     };
     char *recipients[] = {(char[]){"boss@me.example"},
-                                 (char[]){"other@me.example"}};
+                          (char[]){"other@me.example"}};
     const struct notice notice = {
         .from = "tls@me.example",
         .recipients = recipients,

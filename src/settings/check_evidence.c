@@ -4,6 +4,8 @@
 
 #include "dkim/dkim.h"
 #include "mail/address.h"
+#include <openssl/err.h>
+#include <openssl/x509_vfy.h>
 
 #define REFUSE(doc, object, name, err, ...)                                    \
     conf_refuse((doc), &tls_report_table, (object), (name), (err), __VA_ARGS__)
@@ -64,9 +66,42 @@ check_address(const struct tls_report_settings *reports, const char *name,
     struct mail_path parts;
     char room[CONF_QUOTE_MAX];
 
-    return mail_mailbox_parse(sv_of(address), &parts) ||
-           REFUSE(doc, reports, name, err, "%s is not a mail address",
+    /* Our own mail has plain header sections, so that every server takes it. */
+    return (mail_mailbox_parse(sv_of(address), &parts) && !parts.utf8) ||
+           REFUSE(doc, reports, name, err, "%s is not a mail address in ASCII",
                   conf_quote(sv_of(address), room));
+}
+
+/* The file, by the call that will read it. */
+static bool
+holds_authority(const char *file)
+{
+    X509_STORE *store = X509_STORE_new();
+    bool ok = store != NULL && X509_STORE_load_file(store, file) == 1;
+
+    X509_STORE_free(store);
+    ERR_clear_error();
+    return ok;
+}
+
+static bool
+check_authorities(const struct settings *settings, const struct conf_doc *doc,
+                  struct err *err)
+{
+    const struct tls_report_settings *reports = &settings->tls_reports;
+    const struct sts_settings *sts = &settings->sts;
+
+    for (size_t i = 0; i < reports->authority_count; i++)
+        if (!holds_authority(reports->authorities[i]))
+            return REFUSE(doc, reports, "authorities", err,
+                          "%s: no certificate in PEM can be read",
+                          reports->authorities[i]);
+    for (size_t i = 0; i < sts->authority_count; i++)
+        if (!holds_authority(sts->authorities[i]))
+            return conf_refuse(doc, &sts_table, sts, "authorities", err,
+                               "%s: no certificate in PEM can be read",
+                               sts->authorities[i]);
+    return true;
 }
 
 /* Every key, also those that nothing uses yet. */
@@ -93,10 +128,12 @@ check_signing_domain(const struct settings *settings,
                      const struct conf_doc *doc, struct err *err)
 {
     const struct tls_report_settings *reports = &settings->tls_reports;
-    const char *domain = strrchr(reports->from, '@') + 1;
+    char domain[MAIL_DOMAIN_MAX + 1];
 
+    if (!mail_domain_canonical(sv_of(strrchr(reports->from, '@') + 1), domain))
+        return REFUSE(doc, reports, "from", err, "its domain is none");
     for (size_t i = 0; i < reports->dkim_name_count; i++)
-        if (!sv_eq_nocase(sv_of(reports->dkim[i]->domain), sv_of(domain)))
+        if (!sv_is(sv_of(reports->dkim[i]->domain), domain))
             return REFUSE(doc, reports, "dkim", err,
                           "key %s signs for %s, but reports come from %s",
                           reports->dkim[i]->name, reports->dkim[i]->domain,
@@ -126,5 +163,6 @@ settings_check_evidence(struct settings *settings, const struct conf_doc *doc,
             return false;
     return resolve_keys(settings, doc, arena, err) &&
            check_signing_domain(settings, doc, err) &&
-           (!check_files || check_key_files(settings, doc, err));
+           (!check_files || (check_key_files(settings, doc, err) &&
+                             check_authorities(settings, doc, err)));
 }
