@@ -55,7 +55,7 @@ const struct cli_command cli_commands[] = {
      "The rule that decides, every look-up with its DNSSEC state, which "
      "servers and addresses are left out and why, and the order of trying.",
      run_route, false},
-    {"explain", "[--json] [--demand NAME,…] DOMAIN|ADDRESS",
+    {"explain", "[--json] [--demand NAME,…] [--sender ADDRESS] DOMAIN|ADDRESS",
      "Explains what would happen to mail, and why. Connects to nobody.",
      "What `route` shows, the settings with their origin, the MTA-STS policy, "
      "the TLSA records, the decision for each server with its reasons, and "

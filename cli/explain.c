@@ -195,10 +195,13 @@ print_queue(const json_t *queue)
 
     explain_say(
         "\nWhat waits is tried again after %s, with longer and longer "
-        "pauses up to %s;\nit is returned to its sender after %s or "
-        "%" PRId64 " attempts (bounce profile %s).\n",
+        "pauses up to %s;\nit is %s after %s or %" PRId64
+        " attempts (bounce profile %s).\n",
         text_of_seconds(explain_number(queue, "first_retry_s"), first),
         text_of_seconds(explain_number(queue, "max_retry_s"), longest),
+        explain_flag(queue, "returned")
+            ? "returned to its sender"
+            : "given up, and nobody is told because its sender is empty,",
         text_of_seconds(explain_number(queue, "max_time_in_queue_s"), limit),
         explain_number(queue, "max_retries"),
         explain_text(queue, "bounce_profile"));
@@ -228,10 +231,13 @@ int
 run_explain(struct cli *cli)
 {
     bool json = cli_flag(cli, "--json");
+    const char *sender = cli_value(cli, "--sender");
     json_t *params = explain_params(cli), *result;
 
     if (params == NULL)
         return CLI_USAGE;
+    if (sender != NULL)
+        json_object_set_new(params, "sender", json_string(sender));
     if (!cli_call(cli, "explain", params, NULL, NULL, &result))
         return CLI_FAILED;
     if (json)

@@ -105,6 +105,8 @@ reason_text(const json_t *failure, char *room, size_t size)
 
     if (sv_take_prefix(&rest, sv_of(stage)))
         stage = ""; /* the reason names it */
+    if (host[0] != '\0' && strstr(why, host) != NULL)
+        host = ""; /* a sentence that names it */
     if (strcmp(said, why) == 0)
         said = ""; /* nobody said it: it is ours */
     else if (number(failure, "code") != 0)

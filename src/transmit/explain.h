@@ -1,23 +1,23 @@
 /* transmit/explain.h - what would happen to mail for an address, and why.
  *
- * Three calls for the command line and the console, all made of the parts by
- * which mail is delivered: route_find(), the look-ups of evidence/, decide(),
- * and for the last one struct client.
+ * Calls for the command line and the console, all made of the parts by which
+ * mail is delivered: route_find(), the look-ups of evidence/, decide(), and for
+ * the last two struct client.
  *
  *   route.show  {"address"}                which servers, and what was left out
- *   explain     {"address", "demands"}     … and which TLS each would have to
- *                                          give, and what a failure leads to
+ *   explain     {"address", "demands",     … and which TLS each would have to
+ *                "sender"}                 give, and what a failure leads to
  *   tls.check   {"address", "demands"}     … and what they do give: connects to
  *                                          each up to the point where mail
  *                                          would be sent, and sends none
- *
  *   dane.show   {"address"}                the TLSA records of every server by
  *                                          MX, whatever the settings say, and
  *                                          whether it matches them now
  *
- * "address" is a domain, an address literal or a mailbox; for tls.check
- * and dane.show ":PORT" may follow a domain.  tls.check gives an item for each server as it
- * is done.  docs/explain.md shows the answers. */
+ * "address" is a domain, an address literal or a mailbox; for the last two
+ * ":PORT" may follow a domain.  "demands": names of envelope_tls_text() with
+ * commas between.  "sender": "<>" is told nothing.  tls.check gives an item for
+ * each server as it is done.  docs/explain.md shows the answers. */
 #ifndef TRANSMIT_EXPLAIN_H
 #define TRANSMIT_EXPLAIN_H
 #include "evidence/sts.h"

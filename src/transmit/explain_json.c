@@ -157,12 +157,16 @@ json_t *
 explain_queue_json(const struct question *q)
 {
     const struct bounce_profile_settings *profile = q->control->bounce_profile;
+    const char *sender =
+        json_string_value(json_object_get(rpc_params(q->call), "sender"));
+    bool nobody = sender != NULL && strcmp(sender, "<>") == 0;
 
-    return json_pack("{s:s,s:I,s:I,s:I,s:I}", "bounce_profile", profile->name,
-                     "first_retry_s", (json_int_t)(profile->first_retry / 1000),
-                     "max_retry_s", (json_int_t)(profile->max_retry / 1000),
-                     "max_retries", (json_int_t)profile->max_retries,
-                     "max_time_in_queue_s",
+    /* To the empty sender nothing is returned (RFC 5321 section 4.5.5). */
+    return json_pack("{s:b,s:s,s:I,s:I,s:I,s:I}", "returned", !nobody,
+                     "bounce_profile", profile->name, "first_retry_s",
+                     (json_int_t)(profile->first_retry / 1000), "max_retry_s",
+                     (json_int_t)(profile->max_retry / 1000), "max_retries",
+                     (json_int_t)profile->max_retries, "max_time_in_queue_s",
                      (json_int_t)(profile->max_time_in_queue / 1000));
 }
 

@@ -51,6 +51,8 @@ static const struct test_dns_record records[] = {
     {"ours.test", DNS_MX, "10 hidden.test", 0},
     {"ours.test", DNS_MX, "20 plain.test", 0},
     {"hidden.test", DNS_A, "203.0.113.9", 0},
+    {"alias-of-us.test", DNS_MX, "10 aka.test", 0},
+    {"aka.test", DNS_CNAME, "gw.test", 0},
     {"broken.test", DNS_MX, NULL, 2},
     {"brokenhost.test", DNS_MX, "10 nohost.test", 0},
     {"nohost.test", DNS_A, NULL, 2},
@@ -88,6 +90,7 @@ static const struct row {
     {"ourselves by name: equal and worse go", "backup.test", "backup.test",
      "ok b.many.test=192.0.2.11:25"},
     {"ourselves by address, the best", "ours.test", "ours.test", "loop"},
+    {"ourselves by alias", "alias-of-us.test", "alias-of-us.test", "loop"},
     {"MX look-up fails", "broken.test", "broken.test", "temporary"},
     {"address look-up fails", "brokenhost.test", "brokenhost.test",
      "temporary"},
@@ -227,6 +230,85 @@ check(void **state)
     finish_loop(outcome.loop);
 }
 
+/* --- The trace ------------------------------------------------------------ */
+
+static void
+add_text(struct outcome *outcome, const char *text)
+{
+    size_t n = strlen(outcome->text);
+
+    snprintf(outcome->text + n, sizeof outcome->text - n, "%s%s",
+             n > 0 ? "; " : "", text);
+}
+
+/* "name TYPE state: records" and "host: why it is left out". */
+static void
+on_traced(void *arg, struct route *route)
+{
+    struct outcome *outcome = arg;
+    const json_t *item;
+    size_t i;
+
+    json_array_foreach(json_object_get(route->trace, "lookups"), i, item)
+    {
+        char *found = json_dumps(json_object_get(item, "records"),
+                                   JSON_COMPACT | JSON_ENCODE_ANY);
+        char text[300];
+
+        snprintf(text, sizeof text, "%s %s %s%s%s",
+                 json_string_value(json_object_get(item, "name")),
+                 json_string_value(json_object_get(item, "type")),
+                 json_string_value(json_object_get(item, "state")),
+                 found != NULL ? " " : "", found != NULL ? found : "");
+        free(found);
+        add_text(outcome, text);
+    }
+    json_array_foreach(json_object_get(route->trace, "servers"), i, item)
+    {
+        const json_t *why = json_object_get(item, "removed");
+        char text[300];
+
+        snprintf(text, sizeof text, "%s: %s",
+                 json_string_value(json_object_get(item, "host")),
+                 why != NULL ? json_string_value(why) : "tried");
+        add_text(outcome, text);
+    }
+    route_free(route);
+    loop_stop(outcome->loop);
+}
+
+static void
+test_trace(void **state)
+{
+    struct err err;
+    struct outcome outcome = {.loop = loop_new(&err)};
+    struct settings *settings = make_settings();
+    struct dns_resolver *resolver = make_resolver(outcome.loop);
+    struct destination destination =
+        make_destination("backup.test", "backup.test");
+
+    (void)state;
+    route_keep_trace(route_find(resolver, outcome.loop, settings, &destination,
+                                on_traced, &outcome));
+    loop_run(outcome.loop);
+    assert_non_null(
+        strstr(outcome.text, "backup.test MX insecure [\"10 b.many.test\",\""));
+    assert_non_null(strstr(outcome.text,
+                           "b.many.test A insecure [\"192.0.2.11\"]; "
+                           "b.many.test AAAA absent; "));
+    assert_non_null(strstr(outcome.text, "b.many.test: tried"));
+    assert_non_null(strstr(outcome.text, "gw.test: it is this server"));
+    assert_non_null(strstr(outcome.text, "plain.test: it is no better than "
+                                         "this server"));
+    assert_non_null(strstr(outcome.text, "a.many.test: it is no better than "
+                                         "this server"));
+    dns_resolver_unref(resolver);
+    settings_unref(settings);
+    mem_free(destination.key);
+    mem_free(destination.domain);
+    finish_loop(outcome.loop);
+}
+
 static void
 on_never(void *arg, struct route *route)
 {
@@ -287,6 +369,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_trace),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_weights),
     };

@@ -164,7 +164,7 @@ static void
 on_sent(void *owner, struct parcel *parcel)
 {
     (void)owner;
-    assert(parcel == NULL); /* a trial sends nothing */
+    assert(parcel == NULL); /* a trial sends nothing: never called */
 }
 
 /* NULL: the step is no change, or the library cannot do it. */
