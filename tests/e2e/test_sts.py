@@ -267,6 +267,7 @@ def test_record_cannot_be_looked_up(world):
     with world.names.door.fault("_mta-sts.unknown.test", "TXT", "servfail"):
         message = send(gateway, domain.name)
         rig.wait_for(lambda: domain.host.transactions, 15, "the mail")
+    gateway.wait_event("queue.done", queue=message)
     results = gateway.wait_event("queue.result", queue=message)
     assert [e["outcome"] for e in results] == ["deferred"] * 2 + ["delivered"]
     assert all("MTA-STS" in e["reason"] for e in results[:2])
