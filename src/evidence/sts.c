@@ -39,10 +39,13 @@ run_answer(struct task *task)
     mem_free(query);
 }
 
+/* Once posted, the query belongs to the other thread. */
 static void
-post_answer(struct sts_query *query, const struct sts_entry *entry, int64_t now)
+post_answer(struct sts_query *query, const struct sts_entry *entry, int64_t now,
+            bool renewed)
 {
     sts_entry_describe(entry, now, &query->evidence);
+    query->evidence.cached = !renewed;
     if (query->evidence.policy != NULL)
         sts_policy_ref(query->evidence.policy);
     query->flight = NULL;
@@ -62,8 +65,7 @@ sts_queries_answer(struct sts_flight *flight, int64_t now)
     while ((link = list_pop_front(&flight->queries)) != NULL) {
         struct sts_query *query = CONTAINER_OF(link, struct sts_query, link);
 
-        post_answer(query, entry, now);
-        query->evidence.cached = !flight->renewed;
+        post_answer(query, entry, now, flight->renewed);
     }
 }
 
@@ -138,7 +140,7 @@ sts_lookup(struct sts_cache *cache, struct loop *loop, const char *domain,
     if (needs_flight(entry, fresh, &options))
         join(query, entry, &options);
     else
-        post_answer(query, entry, clock_wall_s());
+        post_answer(query, entry, clock_wall_s(), false);
     sts_cache_trim(cache);
     pthread_mutex_unlock(&cache->lock);
     return query;
