@@ -209,6 +209,8 @@ dns_validation_new(struct dns_resolver *resolver,
              options->signed_name);
     snprintf(v->bogus_test.name, sizeof v->bogus_test.name, "%s",
              options->bogus_name);
+    v->options.signed_name = v->signed_test.name;
+    v->options.bogus_name = v->bogus_test.name;
     timer_init(&v->timer, options->loop, on_timer);
     if (is_made(&v->signed_test) || is_made(&v->bogus_test))
         v->state = VALIDATION_RUNNING;

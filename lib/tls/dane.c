@@ -245,11 +245,21 @@ check(SSL *ssl, STACK_OF(X509) * chain, const struct tls_dane *dane,
     read_result(ssl, facts);
 }
 
+/* One that never connects; revocation lists and authorities of destinations
+ * are none of its business. */
 static SSL *
-must_have(SSL *ssl)
+checker_new(void)
 {
-    if (ssl == NULL)
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    SSL *ssl;
+
+    if (ctx == NULL)
         abort(); /* out of memory, as everywhere */
+    dane_use(ctx);
+    ssl = SSL_new(ctx); /* takes a reference */
+    if (ssl == NULL)
+        abort();
+    SSL_CTX_free(ctx);
     return ssl;
 }
 
@@ -257,17 +267,11 @@ bool
 tls_dane_verify(struct sv chain_pem, const struct tls_dane *dane, int64_t now,
                 struct tls_dane_facts *facts)
 {
-    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
     STACK_OF(X509) *chain = read_chain(chain_pem);
-    SSL *ssl;
+    SSL *ssl = checker_new();
 
-    if (ctx == NULL)
-        abort();
-    dane_use(ctx);
-    ssl = must_have(SSL_new(ctx));
     check(ssl, chain, dane, now, facts);
     SSL_free(ssl);
-    SSL_CTX_free(ctx);
     sk_X509_pop_free(chain, X509_free);
     return facts->matched;
 }
@@ -276,9 +280,10 @@ bool
 tls_stream_dane_try(const struct tls_stream *stream,
                     const struct tls_dane *dane, struct tls_dane_facts *facts)
 {
-    SSL *ssl = must_have(SSL_new(stream->context->ctx[0]));
+    SSL *ssl = checker_new();
 
     assert(!stream->context->server);
+    SSL_set_security_level(ssl, SSL_get_security_level(stream->ssl));
     check(ssl, SSL_get_peer_cert_chain(stream->ssl), dane, (int64_t)time(NULL),
           facts);
     SSL_free(ssl);
