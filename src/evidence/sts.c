@@ -71,13 +71,6 @@ sts_queries_answer(struct sts_flight *flight, int64_t now)
 
 /* --- Look-ups ----------------------------------------------------------- */
 
-static bool
-is_paused(const struct sts_entry *entry, uint64_t now_ms)
-{
-    return now_ms < entry->paused_until &&
-           strcmp(entry->failed_id, entry->said_id) == 0;
-}
-
 /* What has to be done before an answer can be given; false: nothing. */
 static bool
 needs_flight(const struct sts_entry *entry, bool fresh,
@@ -89,7 +82,7 @@ needs_flight(const struct sts_entry *entry, bool fresh,
         return false;
     if (fresh || entry->said == SAID_NOTHING || now_ms >= entry->said_until)
         return true;
-    if (entry->said != SAID_OK || is_paused(entry, now_ms) ||
+    if (entry->said != SAID_OK || sts_entry_is_paused(entry) ||
         (sts_entry_in_force(entry, clock_wall_s()) &&
          strcmp(entry->id, entry->said_id) == 0))
         return false;

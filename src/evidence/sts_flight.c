@@ -160,8 +160,6 @@ land(struct sts_flight *flight, const struct outcome *outcome)
     end(flight);
 }
 
-static void next_turn(struct sts_cache *cache);
-
 static void
 on_fetched(void *arg, const struct https_answer *answer)
 {
@@ -241,8 +239,30 @@ next_turn(struct sts_cache *cache)
     }
 }
 
+static void
+set_said_reason(struct sts_entry *entry, const char *reason)
+{
+    mem_free(entry->said_reason);
+    entry->said_reason = reason[0] != '\0' ? mem_strdup(reason) : NULL;
+}
+
+static void
+give_up_waiting(struct sts_flight *flight)
+{
+    struct sts_cache *cache = flight->cache;
+    struct sts_entry *entry = flight->entry;
+
+    pthread_mutex_lock(&cache->lock);
+    entry->said = SAID_ERROR;
+    entry->said_until = clock_mono_ms() + STS_TXT_ERROR_MS;
+    set_said_reason(entry, "too many policies are being fetched");
+    pthread_mutex_unlock(&cache->lock);
+    end(flight);
+}
+
 /* Mail must not wait longer for a turn than for a fetch: those in front may all
- * be slow on purpose. */
+ * be slow on purpose.  That says nothing of the domain: it is as if its record
+ * could not be looked up, not as if there were no policy. */
 void
 sts_flights_expire_waiting(struct sts_cache *cache)
 {
@@ -251,26 +271,16 @@ sts_flights_expire_waiting(struct sts_cache *cache)
 
     while ((link = list_first(&cache->waiting)) != NULL) {
         struct sts_flight *flight = CONTAINER_OF(link, struct sts_flight, link);
-        struct outcome outcome = {"busy", "too many policies are fetched",
-                                  NULL};
 
         if (loop_now(cache->loop) - flight->waiting_since < limit)
             return;
         list_remove(&cache->waiting, link);
         list_push_back(&cache->flying, link);
-        flight->began = flight->waiting_since;
-        land(flight, &outcome);
+        give_up_waiting(flight);
     }
 }
 
 /* --- The record --------------------------------------------------------- */
-
-static void
-set_said_reason(struct sts_entry *entry, const char *reason)
-{
-    mem_free(entry->said_reason);
-    entry->said_reason = reason[0] != '\0' ? mem_strdup(reason) : NULL;
-}
 
 static void
 learn_error(struct sts_entry *entry, const struct dns_answer *answer)
@@ -346,19 +356,12 @@ learn_record(struct sts_entry *entry, const struct dns_answer *answer)
 }
 
 static bool
-is_paused(const struct sts_entry *entry)
-{
-    return clock_mono_ms() < entry->paused_until &&
-           strcmp(entry->failed_id, entry->said_id) == 0;
-}
-
-static bool
 fetch_is_due(const struct sts_flight *flight)
 {
     const struct sts_entry *entry = flight->entry;
 
     if (entry->said != SAID_OK ||
-        (is_paused(entry) && !flight->options.by_hand))
+        (sts_entry_is_paused(entry) && !flight->options.by_hand))
         return false;
     return flight->options.refresh ||
            !sts_entry_in_force(entry, clock_wall_s()) ||

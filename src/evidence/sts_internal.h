@@ -96,6 +96,8 @@ struct sts_entry *sts_table_surplus(struct sts_table *table, size_t max);
 
 /* The policy counts now. */
 bool sts_entry_in_force(const struct sts_entry *entry, int64_t now);
+/* A fetch for the id of its record failed a short while ago. */
+bool sts_entry_is_paused(const struct sts_entry *entry);
 int64_t sts_entry_expires(const struct sts_entry *entry);
 void sts_entry_drop_policy(struct sts_entry *entry);
 /* What a delivery is told; policy is borrowed from the entry. */

@@ -1,6 +1,6 @@
 #include "evidence/sts_internal.h"
 
-#include <inttypes.h>
+#include "base/clock.h"
 
 static void
 entry_free(struct sts_entry *entry)
@@ -157,6 +157,13 @@ int64_t
 sts_entry_expires(const struct sts_entry *entry)
 {
     return entry->fetched + entry->policy->max_age;
+}
+
+bool
+sts_entry_is_paused(const struct sts_entry *entry)
+{
+    return clock_mono_ms() < entry->paused_until &&
+           strcmp(entry->failed_id, entry->said_id) == 0;
 }
 
 bool

@@ -1,7 +1,6 @@
 /* The cache of policies: what it answers, keeps, refreshes and forgets. */
 #include "evidence/test_sts_world.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -382,8 +381,9 @@ test_fetches_are_bounded(void **state UNUSED)
     world_pass(62);
     for (size_t i = STS_FETCHES; i < COUNT_OF(seen); i++) {
         assert_int_equal(seen[i].calls, 1);
+        assert_int_equal(seen[i].state, STS_UNKNOWN);
         assert_string_equal(seen[i].reason,
-                            "busy: too many policies are fetched");
+                            "too many policies are being fetched");
     }
     world_release();
     world_settle();
