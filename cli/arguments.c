@@ -103,6 +103,30 @@ cli_fail(const struct err *err)
     return CLI_FAILED;
 }
 
+/* What a file says that is refused as a whole: somebody is editing it, and
+ * wants to see meanwhile how the gateway is.  NULL: it is not plain to see. */
+static char *
+written_state_dir(const char *config)
+{
+    FILE *file = fopen(config, "re");
+    char *path = NULL;
+    char line[4096];
+
+    while (file != NULL && path == NULL &&
+           fgets(line, sizeof line, file) != NULL) {
+        struct sv rest = sv_of(line);
+
+        if (!sv_take_prefix(&rest, SV("state_dir:")))
+            continue;
+        rest = sv_trim(sv_take_until(&rest, '\n'));
+        if (rest.n > 0 && rest.p[0] == '/' && sv_index(rest, '#') == SV_NONE)
+            path = sv_dup(rest);
+    }
+    if (file != NULL)
+        fclose(file);
+    return path;
+}
+
 bool
 cli_state_dir(const struct cli *cli, char **path)
 {
@@ -116,11 +140,12 @@ cli_state_dir(const struct cli *cli, char **path)
     }
     settings = settings_load_file(cli->config, &options, &err);
     if (settings == NULL) {
-        fprintf(stderr,
-                "waxgate: %s (the state directory is named there; "
-                "--state-dir names it too)\n",
-                err.text);
-        return false;
+        *path = written_state_dir(cli->config);
+        fprintf(stderr, "waxgate: %s%s\n", err.text,
+                *path != NULL ? ""
+                              : " (the state directory is named there; "
+                                "--state-dir names it too)");
+        return *path != NULL;
     }
     *path = mem_strdup(settings->state_dir);
     settings_unref(settings);

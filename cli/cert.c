@@ -5,6 +5,7 @@
 #include "text_table.h"
 #include "tls/expiry.h"
 #include <time.h>
+#include <unistd.h>
 
 /* Places ------------------------------------------------------------------ */
 
@@ -242,6 +243,24 @@ show(const char *path, bool json)
     return ok ? CLI_OK : CLI_FAILED;
 }
 
+/* Neither a name of the configuration nor that of a file. */
+static int
+no_such(const struct cert_place *place, const struct cli *cli)
+{
+    struct buf names = {0};
+
+    for (size_t i = 0;
+         place->settings != NULL && i < place->settings->certificate_count; i++)
+        buf_printf(&names, "%s%s", i > 0 ? ", " : "",
+                   place->settings->certificates[i].name);
+    fprintf(stderr,
+            "waxgate: %s is no file and no certificate of %s (there is: %s)\n",
+            cli->argv[0], cli->config,
+            buf_length(&names) > 0 ? buf_cstr(&names) : "none");
+    buf_fini(&names);
+    return CLI_FAILED;
+}
+
 int
 run_cert_show(struct cli *cli)
 {
@@ -252,7 +271,12 @@ run_cert_show(struct cli *cli)
     if (!cli_operands(cli, 1, 1))
         return CLI_USAGE;
     cert_place_init(&place, cli, cli->argv[0]);
-    status = show(place.configured != NULL ? place.chain : cli->argv[0], json);
+    if (place.configured == NULL && strchr(cli->argv[0], '/') == NULL &&
+        access(cli->argv[0], F_OK) == -1)
+        status = no_such(&place, cli);
+    else
+        status =
+            show(place.configured != NULL ? place.chain : cli->argv[0], json);
     cert_place_fini(&place);
     return status;
 }

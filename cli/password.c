@@ -92,8 +92,8 @@ from_terminal(struct password_source *source, const char *prompt, char *dst,
     }
     if (!ok)
         err_set(&source->err,
-                "no password for \"%s\": there is no terminal to ask at, or "
-                "nothing was typed; --password-file names a file with it",
+                "no %s: there is no terminal to ask at, or nothing was typed; "
+                "--password-file names a file with it",
                 prompt);
     return ok;
 }
@@ -116,7 +116,7 @@ password_get_new(struct password_source *source, const char *prompt, char *dst,
     if (!ok || source->file != NULL)
         return ok;
     again = mem_alloc(size);
-    ok = from_terminal(source, "the same again", again, size);
+    ok = from_terminal(source, "password once more", again, size);
     if (ok && strcmp(dst, again) != 0) {
         err_set(&source->err, "the two passwords differ; nothing was written");
         ok = false;

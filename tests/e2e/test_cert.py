@@ -102,6 +102,7 @@ def test_show(gw):
     assert "PRIVATE" not in gw.call("cert", "show", str(both)).stdout
     assert "neither PEM nor" in refused(gw, "cert", "show", str(gw.config))
     assert "No such file" in refused(gw, "cert", "show", "/nonexistent")
+    assert "(there is: mx)" in refused(gw, "cert", "show", "nonexistent")
 
 
 # create --------------------------------------------------------------------
