@@ -77,19 +77,9 @@ check_relay(const struct checker *c, struct listener_settings *listener)
     return true;
 }
 
-static int
-compare_names(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 static bool
 check_listener(const struct checker *c, struct listener_settings *listener)
 {
-    /* settings_accepts_domain() searches in halves. */
-    if (listener->domain_count > 1)
-        qsort(listener->domains, listener->domain_count,
-              sizeof listener->domains[0], compare_names);
     return check_listener_tls(c, listener) && check_relay(c, listener);
 }
 

@@ -218,34 +218,6 @@ settings_destination(const struct settings *settings, struct sv domain)
     return find_domain(&settings->private->destinations, domain);
 }
 
-static int
-compare_domain(const void *key, const void *element)
-{
-    const struct sv *domain = key;
-
-    return sv_compare(*domain, sv_of(*(char *const *)element));
-}
-
-static bool
-has_domain(const struct listener_settings *listener, struct sv domain)
-{
-    return listener->domain_count > 0 &&
-           bsearch(&domain, listener->domains, listener->domain_count,
-                   sizeof listener->domains[0], compare_domain) != NULL;
-}
-
-bool
-settings_accepts_domain(const struct listener_settings *listener,
-                        struct sv domain)
-{
-    if (has_domain(listener, domain))
-        return true;
-    for (size_t i = 1; i < domain.n; i++)
-        if (domain.p[i] == '.' && has_domain(listener, sv_from(domain, i)))
-            return true;
-    return false;
-}
-
 void
 settings_print(const struct settings *settings, bool effective, struct buf *out)
 {

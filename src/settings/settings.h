@@ -471,9 +471,6 @@ void settings_destination_print(const struct settings *settings,
                                 const struct destination_settings *control,
                                 const char *name, struct buf *value,
                                 struct buf *origin);
-/* True where the listener's `domains` hold this canonical domain. */
-bool settings_accepts_domain(const struct listener_settings *listener,
-                             struct sv domain);
 /* What the listener's domain map makes of this canonical domain: exact, then
  * the longest ".suffix", else the domain itself. */
 struct sv settings_map_domain(const struct listener_settings *listener,
