@@ -47,8 +47,10 @@ static void
 decide_in(const struct world *world, struct destination_settings *control,
           struct tls_evidence *evidence, struct tls_decision *decision)
 {
+    static char domain[] = "example.test";
+
     *control = (struct destination_settings){
-        .domain = (char[]){"example.test"},
+        .domain = domain,
         .tls = world->tls,
         .fallback = world->fallback,
         .dane = world->dane_level,

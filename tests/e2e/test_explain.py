@@ -354,6 +354,24 @@ def test_check_whose_caller_goes_away(world, gateway):
         rig.wait_for(server.closed, 10, "the end of the connection")
 
 
+def test_check_when_the_gateway_stops(world):
+    """What is under way is broken off, and the caller is told so."""
+    slow = world.domains["slow"]
+    other = world.gateway("stops", port=2710)
+    with Silent() as server:
+        slow.zone.remove("mx1", "A")
+        slow.zone.add("mx1", "A", server.host)
+        slow.publish()
+        child = subprocess.Popen(
+            [rig.WAXGATE, "--config", str(other.config), "tls-check",
+             "slow.test"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        rig.wait_for(lambda: server.connected, 10, "the connection")
+        assert other.stop() == 0
+        child.communicate(timeout=20)
+        assert child.returncode == 3
+    assert "Sanitizer" not in (other.folder / "output.log").read_text()
+
+
 class Silent:
     """Takes one connection on port 25 and says nothing."""
 
