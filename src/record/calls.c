@@ -294,6 +294,8 @@ call_send(struct record *record, struct rpc_call *call)
         rpc_error(call, "tls_reports.enabled is off");
     else if (subject.day >= day_of(now))
         rpc_error(call, "that day is not over; --dry-run shows it");
+    else if (!tail_has_passed(record->tail, day_start(subject.day + 1)))
+        rpc_error(call, "not all sessions of that day have been counted yet");
     else if (report_table_again(record->store, subject.day, subject.domain, now,
                                 &err))
         wait_for_report(record, call, &subject);

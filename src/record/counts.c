@@ -3,12 +3,13 @@
 #include "record/database.h"
 
 enum {
-    DETAIL_MAX = 100,    /* kinds of failure of a policy that keep reason and
-                          * greeting */
-    HOSTS_MAX = 1000,    /* … and that keep anything beyond the result */
-    REASON_BYTES = 200,  /* of a reason */
-    NAME_BYTES = 255,    /* of a host name */
-    POLICY_BYTES = 16384 /* of a policy's text */
+    DETAIL_MAX = 100,     /* kinds of failure of a policy that keep reason and
+                           * greeting */
+    HOSTS_MAX = 1000,     /* … and that keep anything beyond the result */
+    REASON_BYTES = 200,   /* of a reason */
+    NAME_BYTES = 255,     /* of a host name */
+    POLICY_BYTES = 16384, /* of a policy's text */
+    POLICIES_MAX = 100,   /* of a domain on a day that keep their text */
 };
 
 /* RFC 8460 section 4.4, policy-type. */
@@ -79,6 +80,18 @@ find_by_id(struct store *store, const struct key *key, int64_t *policy,
 }
 
 static bool
+count_policies(struct store *store, const struct key *key, int64_t *count,
+               struct err *err)
+{
+    return take_policy(
+        STORE_QUERY(store,
+                    "select count(*) from tls_policies where day = $1"
+                    " and domain = $2",
+                    STORE_I64(key->day), STORE_SV(key->domain)),
+        count, err);
+}
+
+static bool
 make_policy(struct store *store, const struct key *key, int64_t *policy,
             struct err *err)
 {
@@ -102,8 +115,19 @@ get_policy(struct store *store, const struct key *key, int64_t *policy,
 {
     bool ok = key->content.n > 0 ? find_by_content(store, key, policy, err)
                                  : find_by_id(store, key, policy, err);
+    struct key vague = *key;
+    int64_t count;
 
-    return ok && (*policy != 0 || make_policy(store, key, policy, err));
+    if (!ok || *policy != 0)
+        return ok;
+    if (!count_policies(store, key, &count, err))
+        return false;
+    if (count < POLICIES_MAX)
+        return make_policy(store, key, policy, err);
+    /* Somebody publishes another one for every look-up. */
+    vague.sts_id = vague.content = (struct sv){0};
+    return find_by_content(store, &vague, policy, err) &&
+           (*policy != 0 || make_policy(store, &vague, policy, err));
 }
 
 /* --- Counting ------------------------------------------------------------- */

@@ -11,8 +11,10 @@
 #include <inttypes.h>
 
 enum {
-    TICK = 5000,            /* ms between two looks */
-    JOBS_MAX = 8,           /* reports or targets that are worked on */
+    PAUSE = 600000, /* ms without work after the database has failed: what was
+                     * sent and not written down would be sent again */
+    TICK = 5000,    /* ms between two looks */
+    JOBS_MAX = 8,   /* reports or targets that are worked on */
     POST_TIMEOUT = 60000,   /* ms of an upload */
     POST_ANSWER = 16 << 10, /* bytes of its answer that are read */
     OUTBOX_KEEP = 7 * 86400 /* s: longer than anything is tried */
@@ -26,7 +28,8 @@ struct dispatch {
     struct dispatch_owner owner;
     struct timer timer;
     struct list jobs;
-    int64_t forgot; /* day on which old days were forgotten last */
+    int64_t forgot;      /* day on which old days were forgotten last */
+    uint64_t pause_ends; /* loop time; 0: there is none */
 };
 
 /* One report being looked up, or one target being tried. */
@@ -173,8 +176,9 @@ log_unwanted(const struct job *job, const char *reason)
 }
 
 static void
-log_database(const struct err *err)
+database_failed(struct dispatch *d, const struct err *err)
 {
+    d->pause_ends = loop_now(d->loop) + PAUSE;
     log_event(NULL, LOG_ERROR, "record.database", LOG_STR("reason", err->text));
 }
 
@@ -276,7 +280,7 @@ on_record(void *arg, const struct lookup_result *result)
         break;
     }
     if (!ok)
-        log_database(&err);
+        database_failed(job->dispatch, &err);
     job_end(job);
 }
 
@@ -308,7 +312,7 @@ note_target(struct job *job, bool accepted, const char *answer)
         log_failure(job, again, answer);
     if (!report_table_note_target(d->store, &job->row, state, answer, now_s(d),
                                   due, &err))
-        log_database(&err);
+        database_failed(d, &err);
     else if (accepted && job->file != NULL)
         outbox_remove(d->world->settings->state_dir, job->file);
     job_end(job);
@@ -500,7 +504,7 @@ plan(struct dispatch *d)
     struct err err = {0};
 
     if (!report_table_plan(d->store, &plan, &err))
-        log_database(&err);
+        database_failed(d, &err);
 }
 
 static void
@@ -538,7 +542,7 @@ forget(struct dispatch *d)
         return;
     d->forgot = today;
     if (!database_forget_before(d->store, today - keep_days, &err))
-        log_database(&err);
+        database_failed(d, &err);
     outbox_clean(d->world->settings->state_dir, now_s(d) - OUTBOX_KEEP);
 }
 
@@ -548,7 +552,8 @@ on_tick(struct timer *timer)
     struct dispatch *d = CONTAINER_OF(timer, struct dispatch, timer);
 
     timer_arm(timer, TICK);
-    if (!d->world->settings->tls_reports.enabled)
+    if (!d->world->settings->tls_reports.enabled ||
+        loop_now(d->loop) < d->pause_ends)
         return;
     forget(d);
     /* A day's content is frozen only when all of it is there. */

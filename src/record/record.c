@@ -47,9 +47,19 @@ on_committed(void *owner, bool caught_up)
 }
 
 static void
+give_way(const struct record *record)
+{
+    const struct settings *settings = record->world->settings;
+
+    tail_give_way(settings->state_dir, settings->spool.min_free);
+}
+
+static void
 on_trouble(void *owner, const char *reason)
 {
     alert(owner, reason != NULL, reason != NULL ? reason : "works again");
+    if (reason != NULL)
+        give_way(owner);
 }
 
 /* --- What dispatch asks ----------------------------------------------------
@@ -120,6 +130,7 @@ on_opening(struct timer *timer)
     }
     log_event(NULL, LOG_ERROR, "record.database", LOG_STR("reason", err.text));
     alert(record, true, err.text);
+    give_way(record);
     timer_arm(timer, OPEN_AGAIN);
 }
 

@@ -157,15 +157,6 @@ commit_batch(struct tail *tail, bool *more, struct err *err)
 
 /* --- Pace ----------------------------------------------------------------- */
 
-static void
-tell_trouble(struct tail *tail, const char *reason)
-{
-    if (tail->troubled == (reason != NULL))
-        return;
-    tail->troubled = reason != NULL;
-    tail->calls.on_trouble(tail->calls.owner, reason);
-}
-
 /* The reader stands behind what was rolled back: it is opened anew. */
 static void
 give_up_batch(struct tail *tail, const struct err *err)
@@ -173,7 +164,8 @@ give_up_batch(struct tail *tail, const struct err *err)
     close_reader(tail);
     tail->caught_up = false;
     tail->read_s = 0;
-    tell_trouble(tail, err->text);
+    tail->troubled = true;
+    tail->calls.on_trouble(tail->calls.owner, err->text);
     timer_arm(&tail->timer, RECOVER);
 }
 
@@ -182,7 +174,9 @@ finish_batch(struct tail *tail, bool more)
 {
     struct err err = {0};
 
-    tell_trouble(tail, NULL);
+    if (tail->troubled)
+        tail->calls.on_trouble(tail->calls.owner, NULL);
+    tail->troubled = false;
     /* An older number there only keeps more. */
     if (!keep_from(tail, tail->next, &err))
         log_event(NULL, LOG_WARNING, "record.keep",
@@ -206,6 +200,23 @@ on_timer(struct timer *timer)
         give_up_batch(tail, &err);
     else
         finish_batch(tail, more);
+}
+
+void
+tail_give_way(const char *state_dir, uint64_t min_free)
+{
+    struct err err;
+    struct spool *spool = spool_open_reader(state_dir, &err);
+    struct spool_status status;
+
+    if (spool == NULL)
+        return;
+    spool_status_get(spool, &status);
+    if (status.free_bytes < 2 * min_free &&
+        spool_reader_keep(spool, KEEPER_NAME, UINT64_MAX, UINT64_MAX, &err))
+        log_event(NULL, LOG_WARNING, "record.give_way",
+                  LOG_U64("free", status.free_bytes));
+    spool_close(spool);
 }
 
 struct tail *

@@ -19,7 +19,7 @@ struct tail_calls {
                        struct err *err);
     /* A transaction was committed; caught_up: nothing more was there. */
     void (*on_committed)(void *owner, bool caught_up);
-    /* What was read cannot be stored, or (NULL) can be again. */
+    /* What was read cannot be stored (each time), or (NULL) can be again. */
     void (*on_trouble)(void *owner, const char *reason);
     void *owner;
 };
@@ -29,6 +29,9 @@ struct tail_calls {
 struct tail *tail_new(struct loop *loop, const char *state_dir,
                       struct store *store, const struct tail_calls *calls);
 void tail_free(struct tail *tail); /* NULL is fine */
+/* Called while nothing can be stored: when the disk has little room left, the
+ * spool need not keep what was not read any more, for mail comes first. */
+void tail_give_way(const char *state_dir, uint64_t min_free);
 /* Whether all that was written before this moment (seconds since 1970) has been
  * counted: something later was read, or nothing is left. */
 bool tail_has_passed(const struct tail *tail, int64_t moment);

@@ -212,6 +212,25 @@ kinds_are_bounded(void **state)
 }
 
 static void
+policies_are_bounded(void **state)
+{
+    struct ledger_session session =
+        session_of("example.org", LEDGER_POLICY_STS, TLS_RESULT_OK);
+    struct tlsrpt_report report;
+    char id[32];
+
+    (void)state;
+    for (int i = 0; i < 150; i++) {
+        snprintf(id, sizeof id, "id%d", i);
+        session.policy_id = session.policy_text = sv_of(id);
+        count(&session);
+    }
+    report = load(today, "example.org");
+    assert_int_equal(report.policy_count, 101);
+    assert_int_equal(report.policies[100].succeeded, 50);
+}
+
+static void
 old_days_are_forgotten(void **state)
 {
     struct ledger_session session =
@@ -269,13 +288,10 @@ main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(successes_and_failures),
-        TEST(a_policy_that_changes_is_two),
-        TEST(tlsa_of_two_hosts),
-        TEST(days_are_utc),
-        TEST(kinds_are_bounded),
-        TEST(old_days_are_forgotten),
-        TEST(a_damaged_database_begins_anew),
+        TEST(successes_and_failures), TEST(a_policy_that_changes_is_two),
+        TEST(tlsa_of_two_hosts),      TEST(days_are_utc),
+        TEST(kinds_are_bounded),      TEST(policies_are_bounded),
+        TEST(old_days_are_forgotten), TEST(a_damaged_database_begins_anew),
         TEST(days_have_names),
     };
 
