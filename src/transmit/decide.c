@@ -506,7 +506,10 @@ is_name(const char *domain)
 static void
 put_name(char (*name)[256], const char *text)
 {
-    snprintf(*name, sizeof *name, "%s", text);
+    size_t n = strnlen(text, sizeof *name - 1);
+
+    memcpy(*name, text, n);
+    (*name)[n] = '\0';
 }
 
 /* RFC 7672 sections 3.2.2 and 8.1: the base domain, and the domain of the mail

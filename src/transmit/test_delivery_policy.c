@@ -24,6 +24,7 @@ struct answer {
 };
 
 static const struct scene *scene; /* of the row that runs */
+static struct answer cached;      /* by now; without an id: nothing */
 static bool stop_at_lookup;
 static unsigned sts_asked, sts_asked_fresh, dane_asked;
 static uint8_t good_digest[32];
@@ -68,6 +69,21 @@ sts_cancel(struct sts_query *query)
 {
     timer_fini(&query->timer);
     mem_free(query);
+}
+
+bool
+sts_peek(struct sts_cache *cache, const char *domain,
+         struct sts_evidence *evidence)
+{
+    (void)cache;
+    assert_string_equal(domain, "y.test");
+    *evidence = (struct sts_evidence){.state = cached.state};
+    if (cached.id == NULL)
+        return false;
+    if (cached.policy != NULL)
+        evidence->policy = sts_policy_ref(*cached.policy);
+    snprintf(evidence->id, sizeof evidence->id, "%s", cached.id);
+    return true;
 }
 
 const char *
@@ -660,6 +676,7 @@ set_up(struct stage *t, const struct scene *row)
     scene = row;
     stage = t;
     sts_asked = sts_asked_fresh = dane_asked = 0;
+    cached = (struct answer){0};
     *t = (struct stage){.loop = loop_new(&err)};
     server_start(&t->a, t->loop, "127.0.0.2", &row->a);
     server_start(&t->b, t->loop, "127.0.0.3", &row->b);
@@ -757,6 +774,33 @@ test_warm(void **state)
     tear_down(&t);
 }
 
+/* … unless there is another policy by now. */
+static void
+test_overtaken(void **state)
+{
+    static const struct scene before = {
+        "a policy comes while a connection is kept",
+        {TLS},
+        {TLS},
+        "{}",
+        .sts = {STS_ABSENT, NULL, ""}};
+    struct stage t;
+
+    (void)state;
+    set_up(&t, &before);
+    send_mail(&t);
+    cached = (struct answer){STS_ABSENT, NULL, ""};
+    send_mail(&t);
+    assert_int_equal(t.a.connections, 1);
+    assert_int_equal(sts_asked, 1);
+    cached = (struct answer){STS_POLICY, &enforce_a, "2"};
+    send_mail(&t);
+    assert_int_equal(t.a.connections, 2);
+    assert_int_equal(sts_asked, 2);
+    assert_int_equal(t.a.messages, 3);
+    tear_down(&t);
+}
+
 /* A policy is looked at afresh once, not for each server. */
 static void
 test_fresh_once(void **state)
@@ -842,6 +886,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_warm),
+        cmocka_unit_test(test_overtaken),
         cmocka_unit_test(test_fresh_once),
         cmocka_unit_test(test_drop_at_lookup),
     };

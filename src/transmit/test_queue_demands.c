@@ -141,6 +141,7 @@ test_view(void **state)
     put_in(&world, "u@dst.example", ENVELOPE_REQUIRETLS | ENVELOPE_TLS_REPORT);
     world_settle(&world);
     result = world_call(&world, "queue.destinations", NULL, &items);
+    json_decref(result);
     assert_int_equal(json_array_size(items), 1);
     result = json_incref(json_object_get(json_array_get(items, 0), "demands"));
     assert_int_equal(json_array_size(result), 2);
