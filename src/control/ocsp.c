@@ -131,11 +131,12 @@ take(struct ocsp_row *row, struct sv answer, struct tls_staple_period *period,
 {
     const char *path = row->pair->ocsp_file;
     char fresh[PATH_SIZE];
-    struct tls_certificate_files files = files_of(row, fresh);
+    struct tls_certificate_files files;
     bool ok;
 
     *period = (struct tls_staple_period){0};
     snprintf(fresh, sizeof fresh, "%s.new", path);
+    files = files_of(row, fresh);
     ok = make_folder(row->ocsp, err) && write_file(fresh, answer, err);
     if (ok && tls_staple_period_of(&files, period, err)) {
         if (rename(fresh, path) == 0)
