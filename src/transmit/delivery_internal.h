@@ -169,6 +169,9 @@ bool session_find_fresh(struct session *session,
                         void (*then)(struct session *session));
 /* So old that it is gathered anew before the next connection. */
 bool session_is_stale(const struct session *session);
+/* Mail that comes now deserves a decision of its own: what this connection was
+ * decided by is stale, or there is a policy by now that it did not know. */
+bool session_is_overtaken(const struct session *session);
 
 /* delivery_report.c: one record for each connection. */
 void session_report_client(const struct session *session,

@@ -6,7 +6,7 @@
 
 enum {
     STALE_MS = 300000, /* then route and evidence are looked up anew before the
-                        * next connection of a long session */
+                        * next connection or message of a long session */
 };
 
 void
@@ -76,6 +76,22 @@ bool
 session_is_stale(const struct session *s)
 {
     return loop_now(s->worker->loop) - s->evidence_at >= STALE_MS;
+}
+
+bool
+session_is_overtaken(const struct session *s)
+{
+    struct sts_evidence now;
+    bool other;
+
+    if (session_is_stale(s))
+        return true;
+    if (!s->sts_known || !sts_peek(s->delivery->sts, s->policy_domain, &now))
+        return false;
+    other = now.state == STS_POLICY &&
+            (s->sts.state != STS_POLICY || strcmp(now.id, s->sts.id) != 0);
+    sts_policy_unref(now.policy);
+    return other;
 }
 
 static void

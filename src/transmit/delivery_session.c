@@ -479,13 +479,14 @@ take_parcel(struct session *s)
     return parcel;
 }
 
-/* With a usable client. */
+/* With a usable client.  Whoever wants a session after this one has ended gets
+ * one that looks everything up. */
 static void
 next_parcel(struct session *s)
 {
     struct parcel *parcel;
 
-    if (is_outdated(s)) {
+    if (is_outdated(s) || session_is_overtaken(s)) {
         end_session(s);
         return;
     }
@@ -715,7 +716,8 @@ may_reuse(struct session *s)
 {
     struct tls_decision decision;
 
-    if (s->client == NULL || !client_usable(s->client))
+    if (s->client == NULL || !client_usable(s->client) ||
+        session_is_overtaken(s))
         return false;
     decide_for(s, s->target, &decision);
     return memcmp(&decision.key, client_key(s->client), sizeof decision.key) ==

@@ -778,26 +778,27 @@ test_warm(void **state)
 static void
 test_overtaken(void **state)
 {
-    static const struct scene before = {
+    static struct scene row = {
         "a policy comes while a connection is kept",
-        {TLS},
-        {TLS},
+        {TLS, .certificate = "good"},
+        {TLS, .certificate = "good-b"},
         "{}",
-        .sts = {STS_ABSENT, NULL, ""}};
+        .sts = {STS_ABSENT, NULL, ""},
+    };
     struct stage t;
 
     (void)state;
-    set_up(&t, &before);
+    set_up(&t, &row);
     send_mail(&t);
-    cached = (struct answer){STS_ABSENT, NULL, ""};
+    cached = row.sts;
     send_mail(&t);
     assert_int_equal(t.a.connections, 1);
     assert_int_equal(sts_asked, 1);
-    cached = (struct answer){STS_POLICY, &enforce_a, "2"};
+    cached = row.sts = (struct answer){STS_POLICY, &enforce_a, "2"};
     send_mail(&t);
     assert_int_equal(t.a.connections, 2);
-    assert_int_equal(sts_asked, 2);
     assert_int_equal(t.a.messages, 3);
+    assert_int_equal(sts_asked, 2);
     tear_down(&t);
 }
 

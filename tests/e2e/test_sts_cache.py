@@ -209,14 +209,15 @@ def test_age_of_zero_is_for_one_delivery(world):
 
 
 def test_policy_that_becomes_strict(world):
-    """What was in clear yesterday is enforced once the id changes."""
+    """What was in clear yesterday is enforced once the id changes, also for
+    mail that would find a connection open."""
     domain = world.domains["tightened"]
     degrade(domain)
     assert attempt(world.gw, domain.name) is None
     assert [t.tls for t in domain.host.transactions] == [False]
     domain.policy("enforce")
     domain.publish()
-    domain.host.hang_up()
+    domain.host.forget()
     time.sleep(worlds.FORGOTTEN)
     world.gw.call("sts", "refresh", domain.name)
     still_enforced(world, domain)
