@@ -503,6 +503,14 @@ is_name(const char *domain)
     return domain[0] != '\0' && domain[0] != '[' && domain[0] != '.';
 }
 
+/* Mail by a route is about the entry of `destinations` that applies; "default"
+ * is no name that a certificate could have. */
+static bool
+is_mail_domain(const char *domain)
+{
+    return is_name(domain) && strcmp(domain, "default") != 0;
+}
+
 static void
 put_name(char (*name)[256], const char *text)
 {
@@ -520,7 +528,7 @@ set_dane_names(const struct tls_evidence *evidence,
 {
     put_name(&decision->server_name, evidence->dane->base);
     put_name(&decision->names[0], evidence->dane->base);
-    if (!is_insecure_mx(evidence) && is_name(evidence->domain) &&
+    if (!is_insecure_mx(evidence) && is_mail_domain(evidence->domain) &&
         strcmp(evidence->domain, evidence->dane->base) != 0)
         put_name(&decision->names[1], evidence->domain);
 }
@@ -535,7 +543,7 @@ set_names(const struct tls_evidence *evidence, struct tls_decision *decision)
                   !decision->requiretls;
     size_t n = 0;
 
-    if (hosted && is_name(evidence->domain))
+    if (hosted && is_mail_domain(evidence->domain))
         put_name(&decision->names[n++], evidence->domain);
     if (evidence->host_is_literal || !is_name(evidence->host))
         return; /* an address is no DNS name, and SNI may not carry one

@@ -73,7 +73,8 @@ def build(world):
 def gateway(world):
     return world.gateway(
         destinations=DESTINATIONS,
-        routes="  fixed.test: [{host: mx1.good.test, port: 25, priority: 5}]\n",
+        routes="  fixed.test: [{host: mx1.good.test, port: 25, priority: 5}]\n"
+        "  byroute.test: [{host: good.test, port: 25, mx: on}]\n",
         extra=worlds.PATIENT + PROFILES)
 
 
@@ -193,6 +194,14 @@ def test_explain_says_where_settings_come_from(gateway):
     assert values["tls"]["from"].startswith("destinations.strict.test, line ")
     assert values["dane"]["from"] == "built in"
     assert values["authorities"]["from"].startswith("destinations.default, line")
+
+
+def test_explain_of_a_route_to_a_domain(gateway):
+    """Its TLSA records count; the entry of the settings that applies is no name
+    of a server."""
+    host, = ask(gateway, "explain", "byroute.test")["hosts"]
+    assert host["decision"]["authority"] == "dane"
+    assert host["decision"]["names"] == ["mx1.good.test"]
 
 
 def test_explain_of_what_a_message_demands(gateway):
