@@ -146,6 +146,11 @@ add_attempt(struct dump *dump, const struct scan_item *item)
     add_text(dump, "ip", attempt.ip);
     add_text(dump, "tls", attempt.tls_version);
     add_text(dump, "cipher", attempt.tls_cipher);
+    add_text(dump, "policy", attempt.tls.authority);
+    add_text(dump, "whys", attempt.tls.reasons);
+    add_text(dump, "dane", attempt.tls.dane);
+    add_text(dump, "sts", attempt.tls.sts);
+    add_text(dump, "subject", attempt.tls.subject);
     add_text(dump, "reason", attempt.reason);
     add_bool(dump, "final", attempt.message_final);
     add_results(dump, &attempt);

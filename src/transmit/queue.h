@@ -111,7 +111,8 @@ void queue_destination_failed(struct queue *queue,
 /* Recipients in the queue for this destination, in any state. */
 uint64_t queue_waiting(struct queue *queue,
                        const struct destination *destination);
-/* How often the destination failed as a whole since it last worked. */
+/* How often what is to be sent next has failed before: the destination as a
+ * whole since it last worked, or a message among the first that are ready. */
 uint32_t queue_failures(struct queue *queue,
                         const struct destination *destination);
 /* A session asked for by on_session_wanted is over. worked: it delivered or got

@@ -182,13 +182,24 @@ destination_of(const struct queue *queue, const struct rcpt *rcpt)
     return domain_at(queue, rcpt->domain)->destination;
 }
 
+enum { FAILURES_LOOKED_AT = 16 };
+
 uint32_t
 queue_failures(struct queue *queue, const struct destination *destination)
 {
-    uint32_t failures;
+    const struct destination_queue *d = destination->queue;
+    uint32_t failures, next, seen = 0;
 
     pthread_mutex_lock(&queue->lock);
-    failures = destination->queue->failures;
+    failures = d->failures;
+    for (next = d->ready_first; next != 0 && seen < FAILURES_LOOKED_AT;
+         next = queue_rcpt(queue, next)->behind) {
+        uint32_t attempts = queue_rcpt(queue, next)->attempts;
+
+        if (attempts > failures)
+            failures = attempts;
+        seen++;
+    }
     pthread_mutex_unlock(&queue->lock);
     return failures;
 }

@@ -155,6 +155,36 @@ test_view(void **state)
     world_fini(&world);
 }
 
+/* A message that has waited is not new because another one got through. */
+static void
+test_failures(void **state)
+{
+    struct destination *d;
+    struct world world;
+
+    (void)state;
+    world_init(&world, yaml);
+    world_open(&world);
+    put_in(&world, "u@dst.example", 0);
+    world_settle(&world);
+    d = world_session(&world);
+    assert_int_equal(queue_failures(world.queue, d), 0);
+    assert_true(world_deliver(&world, d, OUTCOME_DEFERRED));
+    world_session_end(&world, d, true);
+    world_advance(&world, 2 * 3600 * 1000);
+    put_in(&world, "v@dst.example", 0);
+    world_settle(&world);
+    d = world_session(&world);
+    assert_non_null(d);
+    assert_int_equal(queue_failures(world.queue, d), 1);
+    while (world_deliver(&world, d, OUTCOME_DELIVERED))
+        ;
+    assert_int_equal(queue_failures(world.queue, d), 0);
+    world_session_end(&world, d, true);
+    world_close(&world);
+    world_fini(&world);
+}
+
 /* --- The snapshot -----------------------------------------------------------
  */
 
@@ -279,7 +309,7 @@ main(void)
         cmocka_unit_test(test_destinations), cmocka_unit_test(test_parcels),
         cmocka_unit_test(test_reload),       cmocka_unit_test(test_view),
         cmocka_unit_test(test_versions),     cmocka_unit_test(test_reason),
-        cmocka_unit_test(test_old_reason),
+        cmocka_unit_test(test_old_reason),   cmocka_unit_test(test_failures),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
