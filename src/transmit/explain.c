@@ -36,6 +36,7 @@ void
 question_end(struct question *q)
 {
     cancel(q);
+    explain_drop_aliases(q);
     tls_check_free(q->check);
     dane_show_free(q->show);
     timer_fini(&q->watch);
@@ -248,18 +249,24 @@ gather_hosts(struct question *q)
 }
 
 static void
-on_route(void *arg, struct route *route)
+on_aliases(struct question *q)
 {
-    struct question *q = arg;
-
-    q->route_query = NULL;
-    q->route = route;
     if (q->kind == QUESTION_ROUTE) {
         answer(q);
         return;
     }
     gather_hosts(q);
     look_up(q);
+}
+
+static void
+on_route(void *arg, struct route *route)
+{
+    struct question *q = arg;
+
+    q->route_query = NULL;
+    q->route = route;
+    explain_find_aliases(q, on_aliases);
 }
 
 /* As the queue does it for a recipient's domain (queue_domain.c). */

@@ -1,7 +1,7 @@
 /* transmit/explain_internal.h - the parts behind transmit/explain.h: explain.c
  * leads a question from its address to what is known of each server,
- * explain_json.c writes that down, tls_check.c and dane_show.c connect,
- * tls_advice.c says what would have to change. */
+ * explain_alias.c completes that, explain_json.c writes it down, tls_check.c
+ * and dane_show.c connect, tls_advice.c says what would have to change. */
 #ifndef TRANSMIT_EXPLAIN_INTERNAL_H
 #define TRANSMIT_EXPLAIN_INTERNAL_H
 #include "transmit/delivery_internal.h"
@@ -37,6 +37,7 @@ struct question_host {
 
 struct tls_check;
 struct dane_show;
+struct alias_trace;
 
 struct question {
     struct explainer *explainer;
@@ -52,7 +53,10 @@ struct question {
     struct destination destination;    /* key and domain owned */
     const struct destination_settings *control;
     struct route_query *route_query;
-    struct route *route; /* owned */
+    struct route *route;         /* owned */
+    struct alias_trace *aliases; /* owned */
+    size_t alias_count;
+    void (*on_aliases)(struct question *question);
     struct sts_query *sts_query;
     struct sts_evidence sts; /* policy referenced */
     bool has_sts;            /* it was looked up */
@@ -67,6 +71,12 @@ struct question {
 
 /* explain.c: the answer is given (rpc_result or rpc_error). */
 void question_end(struct question *question);
+
+/* explain_alias.c: asks for what the route's trace does not say, then calls
+ * then(), also from inside. */
+void explain_find_aliases(struct question *question,
+                          void (*then)(struct question *question));
+void explain_drop_aliases(struct question *question);
 
 /* explain_json.c: new references. */
 json_t *explain_route_json(const struct question *question);

@@ -57,6 +57,9 @@ def build(world):
     alias = world.domain("alias", signed=True)
     alias.zone.add("@", "MX", "10 mx")
     alias.zone.add("mx", "CNAME", "mx1.good.test.")
+    into = world.domain("into", signed=True)
+    into.zone.add("@", "MX", "10 mx")
+    into.zone.add("mx", "CNAME", "mx1.two.test.")
     world.domain("nomx", signed=True).server("nomx.test", label="@")
     world.domain("nullmx", signed=True).zone.add("@", "MX", "0 .")
     loop = world.domain("backup")
@@ -117,6 +120,14 @@ def test_route_shows_every_look_up(gateway):
                         "state": "secure"}]
     text = gateway.call("route", "alias.test").stdout
     assert "CNAME" in text and "none (proven)" in text
+
+
+def test_route_shows_an_alias_that_leaves_the_signed_world(gateway):
+    answer = ask(gateway, "route", "into.test")
+    lookup = answer["lookups"][1]
+    assert lookup["state"] == "insecure"
+    assert lookup["aliases"] == [{"name": "mx.into.test", "state": "secure",
+                                  "target": "mx1.two.test"}]
 
 
 def test_route_of_a_domain_without_mx_is_as_good_as_signed(gateway):
