@@ -101,6 +101,10 @@ def place(tmp_path_factory):
     wants(dane, "mailto:reports@post.test")
     quiet = world.domain("quiet")
     quiet.mx("mx1")
+    gone = world.domain("gone")
+    gone.mx("mx1")
+    gone.zone.add("nowhere", "A", place.collector.host)
+    wants(gone, "https://nowhere.gone.test:9/")
     two = world.domain("two")
     two.mx("mx1")
     wants(two, "mailto:reports@post.test")
@@ -220,10 +224,10 @@ def sleep_over(place):
 @pytest.fixture(scope="module")
 def day_of_mail(place):
     """A message to each domain; then what the gateway has counted."""
-    for name in ("good", "old", "dane", "quiet", "two"):
+    for name in ("good", "old", "dane", "quiet", "two", "gone"):
         send(place.gateway, f"{name}.test")
     rig.wait_for(lambda: {"good.test", "old.test", "dane.test", "quiet.test",
-                          "two.test"} <= set(listed(place.gateway)), 30,
+                          "two.test", "gone.test"} <= set(listed(place.gateway)), 30,
                  "all sessions to be counted")
     return listed(place.gateway)
 
@@ -373,6 +377,28 @@ def test_the_list_says_what_became_of_it(place, night):
     assert "queued as B" in targets["mailto:reports@post.test"]["answer"]
     assert targets[f"https://collect.good.test:{PORT}/v1"]["answer"] == "HTTP 201"
     assert not list((place.gateway.state / "outbox").glob("[!.]*"))
+
+
+def test_one_day_it_is_given_up(place, night):
+    row = rig.wait_for(
+        lambda: [r for r in listed(place.gateway, state="sending").values()
+                 if r["targets"][0]["tries"]], 20, "a try")[0]
+    assert row["domain"] == "gone.test"
+    assert "connect" in row["targets"][0]["answer"]
+    assert row["targets"][0]["state"] == "waiting"
+    place.gateway.stop()
+    with sqlite3.connect(place.gateway.state / "record.db") as db:
+        db.execute("update tls_reports set first_try = first_try - 86400"
+                   " where domain = 'gone.test'")
+        db.execute("update tls_report_targets set due = 0"
+                   " where domain = 'gone.test'")
+    db.close()
+    place.gateway.start()
+    row = rig.wait_for(
+        lambda: listed(place.gateway, state="failed").get("gone.test"), 20,
+        "the end of the report")
+    assert "connect" in row["error"]
+    assert place.gateway.events("tlsrpt.fail")
 
 
 def test_sent_again_by_hand_it_is_the_same(place, night):
