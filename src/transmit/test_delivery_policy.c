@@ -10,6 +10,8 @@
 #include "unit.h"
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 /* --- Evidence --------------------------------------------------------------
  */
@@ -842,6 +844,35 @@ test_drop_at_lookup(void **state)
     assert_int_equal(t.queue.done, 0);
 }
 
+/* Without descriptors nothing is tried, nobody is blamed, and a little later it
+ * goes on. */
+static void
+test_exhausted(void **state)
+{
+    struct rlimit before, tight;
+    struct stage t;
+    int next;
+
+    (void)state;
+    set_up(&t, &scenes[0]);
+    t.delivery->pause_ms = 10;
+    next = dup(STDIN_FILENO);
+    assert_true(next >= 0 && getrlimit(RLIMIT_NOFILE, &before) == 0);
+    close(next);
+    tight = (struct rlimit){(rlim_t)next, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
+    send_mail(&t);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_string_equal(buf_cstr(&t.queue.events), "ended idle\n");
+    assert_int_equal(t.a.connections, 0);
+    assert_int_equal(t.delivery->down.notes.count, 0);
+    t.wanted++;
+    delivery_session_wanted(t.delivery, &t.destination);
+    loop_run(t.loop);
+    assert_int_equal(t.a.messages, 1);
+    tear_down(&t);
+}
+
 static void
 quiet(void *arg, struct sv line)
 {
@@ -890,6 +921,7 @@ main(void)
         cmocka_unit_test(test_overtaken),
         cmocka_unit_test(test_fresh_once),
         cmocka_unit_test(test_drop_at_lookup),
+        cmocka_unit_test(test_exhausted),
     };
     int failed;
     struct err err;
