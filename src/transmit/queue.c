@@ -474,6 +474,8 @@ queue_take(struct queue *queue, struct destination *destination,
             handed = hand_out(queue, d, allowed);
         if (handed != NULL) {
             d->period_count += (uint32_t)handed->parcel.recipient_count;
+            if (d->opening > 0)
+                d->opening--;
             describe(queue, handed, d, &place);
         }
         pthread_mutex_unlock(&queue->lock);
@@ -685,6 +687,8 @@ queue_session_ended(struct queue *queue, struct destination *destination,
     pthread_mutex_lock(&queue->lock);
     assert(d->sessions > 0);
     d->sessions--;
+    if (d->opening > d->sessions)
+        d->opening = d->sessions;
     queue->sessions--;
     d->idle_since = clock_mono_ms();
     if (worked)

@@ -107,6 +107,7 @@ struct destination_queue {
     uint32_t count[RCPT_STATE_COUNT];
     uint32_t domains; /* struct domain that point here */
     uint32_t sessions;
+    uint32_t opening;        /* of them, about: have taken nothing yet */
     uint32_t turn;           /* parcels since its last turn */
     uint32_t failures;       /* in a row, of the destination as a whole */
     uint32_t barren;         /* sessions in a row that brought nothing */

@@ -11,7 +11,8 @@
  * How many sessions a destination should have: one at once; one more for every
  * QUEUE_BATCH ready recipients, so that connections are used again; and one
  * more each second while the oldest has been ready for longer than that, so
- * that slow peers are met with more connections.  At most max_connections; at
+ * that slow peers are met with more connections; but no more than there are
+ * messages for those that are still on their way.  At most max_connections; at
  * most QUEUE_SESSIONS_UNPROVEN before it has answered for the first time; one
  * after a failure of the destination as a whole, until that one worked.  This
  * also bounds what a start with a full queue does to the network.
@@ -103,7 +104,7 @@ wants_session(const struct queue *queue, const struct destination_queue *d,
         return false;
     if (d->sessions == 0 || ready > d->sessions * QUEUE_BATCH)
         return true;
-    return now - d->granted >= QUEUE_OLD_READY_MS &&
+    return d->opening < ready && now - d->granted >= QUEUE_OLD_READY_MS &&
            now - queue_rcpt(queue, d->ready_first)->when >= QUEUE_OLD_READY_MS;
 }
 
@@ -267,6 +268,7 @@ schedule_grant(struct queue *queue, struct destination_queue **granted,
         if (!wants_session(queue, d, now))
             continue;
         d->sessions++;
+        d->opening++;
         queue->sessions++;
         d->granted = now;
         d->turn = 0;
