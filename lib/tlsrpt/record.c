@@ -99,12 +99,13 @@ parse_mail(struct sv rest, struct arena *arena, struct tlsrpt_target *target)
 static bool
 parse_https(struct sv rest, struct tlsrpt_target *target)
 {
-    struct sv host = rest; /* a NUL follows */
+    struct sv host = {0};
     struct buf decoded = {0};
     bool ok = percent_decode(rest, &decoded);
 
     buf_fini(&decoded);
-    host.n = strcspn(rest.p, "/?#");
+    if (rest.n > 0) /* then a NUL follows */
+        host = sv_slice(rest, 0, strcspn(rest.p, "/?#"));
     target->scheme = TLSRPT_HTTPS;
     target->address = target->uri;
     return ok && host.n > 0 && !sv_has(host, '@');
