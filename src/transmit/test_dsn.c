@@ -257,8 +257,7 @@ check_golden(void **state)
     buf_fini(&golden);
 }
 
-/* --- Wanted
- * --------------------------------------------------------------------- */
+/* --- Wanted -------------------------------------------------------------- */
 
 static const struct wanted_row {
     const char *name;

@@ -10,8 +10,7 @@ static const char yaml[] =
     WORLD_YAML "spool: {segment_size: 8M, inline_limit: 128K,\n"
                "        spare_segments: 1, min_free: 1M}\n";
 
-/* --- Histories
- * ---------------------------------------------------------------- */
+/* --- Histories ----------------------------------------------------------- */
 
 static const struct world_message two = {
     .sender = "ann@src.example",
