@@ -55,6 +55,33 @@ point_at(struct session *session, const char *host, const char *ip)
     session->failure.ip = sv_of(session->failed_ip);
 }
 
+static struct tls_trouble_event
+tls_event(const struct session *session, const struct tls_failure *failure)
+{
+    return (struct tls_trouble_event){
+        .destination = session->key,
+        .domain = session->destination->domain,
+        .failure = failure,
+        .now_s = loop_wall_us(session->worker->loop) / 1000000,
+        .alert = session->control->alert,
+    };
+}
+
+static void
+count_tls_of(const struct session *session, const struct tls_refusal *refusal,
+             const char *host, const char *ip)
+{
+    struct tls_failure failure;
+    struct tls_trouble_event event;
+
+    tls_failure_set(&failure, refusal->stage, "%s", refusal->sentence);
+    event = tls_event(session, &failure);
+    event.host = sv_of(host);
+    event.ip = sv_of(ip);
+    if (session->delivery->troubles != NULL)
+        tls_troubles_count(session->delivery->troubles, &event);
+}
+
 /* What was decided and shown there goes with the failure. */
 static void
 keep_facts(struct session *session)
@@ -70,10 +97,6 @@ keep_facts(struct session *session)
     if (failure->tls_version.n > 0)
         failure->tls_verify = sv_of(tls_verify_name(client_verify(client)));
 }
-
-static void count_tls_of(const struct session *session,
-                         const struct tls_refusal *refusal, const char *host,
-                         const char *ip);
 
 void
 session_note_loss(struct session *session, const struct client_loss *loss)
@@ -128,18 +151,6 @@ session_note_refusal(struct session *session, size_t target,
     decide_facts(decision, &session->notes, &session->failure.tls);
 }
 
-static struct tls_trouble_event
-tls_event(const struct session *session, const struct tls_failure *failure)
-{
-    return (struct tls_trouble_event){
-        .destination = session->key,
-        .domain = session->destination->domain,
-        .failure = failure,
-        .now_s = loop_wall_us(session->worker->loop) / 1000000,
-        .alert = session->control->alert,
-    };
-}
-
 void
 session_count_tls(const struct session *session,
                   const struct tls_failure *failure)
@@ -148,21 +159,6 @@ session_count_tls(const struct session *session,
 
     event.host = sv_of(client_host(session->client));
     event.ip = sv_of(client_ip(session->client));
-    if (session->delivery->troubles != NULL)
-        tls_troubles_count(session->delivery->troubles, &event);
-}
-
-static void
-count_tls_of(const struct session *session, const struct tls_refusal *refusal,
-             const char *host, const char *ip)
-{
-    struct tls_failure failure;
-    struct tls_trouble_event event;
-
-    tls_failure_set(&failure, refusal->stage, "%s", refusal->sentence);
-    event = tls_event(session, &failure);
-    event.host = sv_of(host);
-    event.ip = sv_of(ip);
     if (session->delivery->troubles != NULL)
         tls_troubles_count(session->delivery->troubles, &event);
 }
