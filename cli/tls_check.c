@@ -158,10 +158,16 @@ print_item(void *arg, const json_t *item)
     fflush(stdout);
 }
 
+/* In the order of trying; they come as they are done. */
 static void
 gather_item(void *arg, const json_t *item)
 {
-    json_array_append_new(arg, json_deep_copy(item));
+    size_t at = json_array_size(arg);
+
+    while (at > 0 && explain_number(json_array_get(arg, at - 1), "try") >
+                         explain_number(item, "try"))
+        at--;
+    json_array_insert_new(arg, at, json_deep_copy(item));
 }
 
 static void

@@ -366,6 +366,7 @@ add_probes(struct tls_check *check)
             struct probe *probe = &check->probes[check->count++];
 
             probe->check = check;
+            probe->number = check->count;
             probe->host = &q->hosts[i];
             probe->target = q->hosts[i].target + j;
             probe->steps = json_array();

@@ -23,6 +23,7 @@ struct probe {
     struct tls_check *check;
     const struct question_host *host;
     const struct route_target *target;
+    size_t number;         /* in the order of trying, from 1 */
     struct client *client; /* NULL: not running */
     enum probe_result result;
     uint64_t begun;    /* ms on the loop's clock */

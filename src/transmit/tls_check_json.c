@@ -215,6 +215,7 @@ probe_json(const struct probe *probe)
         probe->steps, "ehlo", probe->ehlo, "decision",
         explain_decision_json(probe->host));
 
+    json_object_set_new(json, "try", json_integer((json_int_t)probe->number));
     if (probe->tls != NULL) {
         json_object_set(json, "tls", probe->tls);
         json_object_set_new(json, "chain", chain_json(probe));
