@@ -244,14 +244,6 @@ const struct cli_command cli_commands[] = {
      "destination does not count. Status 0 when every server has usable "
      "records and matches, else 1.",
      run_dane, false},
-    {"dane", "[--json] DOMAIN[:PORT]",
-     "Shows the TLSA records of a domain's servers, and whether they match now.",
-     "Of every server by MX: the DNSSEC states, the TLSA base domain, each "
-     "record with usable or why not, and what the server shows now, for which "
-     "it is connected to. Nothing is delivered; what the settings say of the "
-     "destination does not count. Status 0 when every server has usable "
-     "records and matches, else 1.",
-     run_dane, false},
     {"spool verify", "", "Checks every record and body in the spool.",
      "Safe while the gateway runs. Status 1 when problems were found.",
      run_spool_verify, false},
