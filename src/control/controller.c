@@ -87,16 +87,14 @@ static const struct method {
     void (*run)(struct controller *controller, struct rpc_call *call);
     const char *process; /* or: who answers */
 } methods[] = {
-    {"tlsrpt.show", call_record, NULL},
-    {"tlsrpt.list", call_record, NULL},
-    {"tlsrpt.send", call_record, NULL},
-    {"status", call_status, NULL}, {"alerts", call_alerts, NULL},
-    {"reload", call_reload, NULL}, {"queue.", NULL, "sender"},
-    {"delivery.", NULL, "sender"}, {"sender.", NULL, "sender"},
-    {"sts.", NULL, "sender"},      {"receiver.", NULL, "receiver"},
-    {"route.", NULL, "sender"},    {"explain", NULL, "sender"},
-    {"tls.", NULL, "sender"},      {"dns.", NULL, "sender"},
-    {"dane.", NULL, "sender"},
+    {"tlsrpt.show", call_record, NULL}, {"tlsrpt.list", call_record, NULL},
+    {"tlsrpt.send", call_record, NULL}, {"status", call_status, NULL},
+    {"alerts", call_alerts, NULL},      {"reload", call_reload, NULL},
+    {"queue.", NULL, "sender"},         {"delivery.", NULL, "sender"},
+    {"sender.", NULL, "sender"},        {"sts.", NULL, "sender"},
+    {"receiver.", NULL, "receiver"},    {"route.", NULL, "sender"},
+    {"explain", NULL, "sender"},        {"tls.", NULL, "sender"},
+    {"dns.", NULL, "sender"},           {"dane.", NULL, "sender"},
 };
 
 static const struct method *
