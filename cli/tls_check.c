@@ -143,10 +143,11 @@ print_item(void *arg, const json_t *item)
                 explain_text(item, "host"), explain_text(item, "ip"),
                 explain_number(item, "port"),
                 explain_number(item, "preference"));
-    explain_say("  wanted: %s, authentication %s (%s)\n",
-                explain_text(decision, "floor"),
-                explain_text(decision, "authentication"),
-                explain_text(decision, "reason"));
+    if (json_is_true(json_object_get(decision, "usable")))
+        explain_say("  wanted: %s, authentication %s (%s)\n",
+                    explain_text(decision, "floor"),
+                    explain_text(decision, "authentication"),
+                    explain_text(decision, "reason"));
     if (json_array_size(json_object_get(item, "steps")) > 0)
         print_steps(item);
     if (json_array_size(json_object_get(item, "ehlo")) > 0)

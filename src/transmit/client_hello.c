@@ -291,8 +291,8 @@ is_too_old(const struct client *client, struct tls_failure *failure,
         strcmp(version, "TLSv1.3") == 0)
         return false;
     tls_failure_set(failure, STAGE_VERSION,
-                    "the server speaks %s only; %s needs TLS 1.2 or later",
-                    version, client->plan.decision.reason);
+                    "the server speaks %s only, TLS 1.2 or later is needed",
+                    version);
     *result = TLS_RESULT_VALIDATION;
     return true;
 }

@@ -280,8 +280,9 @@ add_dane_demand(struct buf *out, const struct tls_sentence *facts)
     if (dane->state == DANE_USABLE && stage_of(facts) == STAGE_DANE)
         buf_add_str(out, "another");
     else
-        buf_add_str(out, dane->state == DANE_USABLE ? "TLS that they vouch for"
-                                                    : "TLS");
+        buf_add_str(out, dane->state == DANE_USABLE
+                             ? "TLS with a certificate that matches"
+                             : "TLS");
 }
 
 /* What is no failure of TLS is nobody's demand. */
