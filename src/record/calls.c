@@ -8,11 +8,17 @@
 #include "record/report_table.h"
 #include "tlsrpt/report.h"
 
-enum { LIST_MAX = 1000, TARGETS_MAX = TLSRPT_TARGETS_MAX + 1 };
+enum {
+    LIST_MAX = 1000,
+    TARGETS_MAX = TLSRPT_TARGETS_MAX + 1,
+    SEND_TIMEOUT = 120000, /* ms that a call of tlsrpt.send waits */
+};
 
 /* A call of tlsrpt.send that waits for every target to be tried. */
 struct waiter {
+    struct record *record;
     struct link link;
+    struct timer timer;
     struct rpc_call *call;
     int64_t day;
     char domain[MAIL_DOMAIN_MAX + 1];
@@ -267,11 +273,32 @@ start_dry_run(struct record *record, struct rpc_call *call,
  */
 
 static void
+waiter_free(struct waiter *waiter)
+{
+    timer_fini(&waiter->timer);
+    list_remove(&waiter->record->waiters, &waiter->link);
+    mem_free(waiter);
+}
+
+static void
+on_long_wait(struct timer *timer)
+{
+    struct waiter *waiter = CONTAINER_OF(timer, struct waiter, timer);
+
+    rpc_error(waiter->call, "it has not been tried yet, and will be; waxgate "
+                            "tlsrpt list tells what became of it");
+    waiter_free(waiter);
+}
+
+static void
 wait_for_report(struct record *record, struct rpc_call *call,
                 const struct subject *subject)
 {
     struct waiter *waiter = mem_alloc(sizeof *waiter);
 
+    waiter->record = record;
+    timer_init(&waiter->timer, record->loop, on_long_wait);
+    timer_arm(&waiter->timer, SEND_TIMEOUT);
     waiter->call = call;
     waiter->day = subject->day;
     snprintf(waiter->domain, sizeof waiter->domain, "%s", subject->domain);
@@ -294,8 +321,6 @@ call_send(struct record *record, struct rpc_call *call)
         rpc_error(call, "tls_reports.enabled is off");
     else if (subject.day >= day_of(now))
         rpc_error(call, "that day is not over; --dry-run shows it");
-    else if (!tail_has_passed(record->tail, day_start(subject.day + 1)))
-        rpc_error(call, "not all sessions of that day have been counted yet");
     else if (report_table_again(record->store, subject.day, subject.domain, now,
                                 &err))
         wait_for_report(record, call, &subject);
@@ -328,13 +353,6 @@ is_tried(struct record *record, const struct waiter *waiter)
     return tried;
 }
 
-static void
-waiter_free(struct record *record, struct waiter *waiter)
-{
-    list_remove(&record->waiters, &waiter->link);
-    mem_free(waiter);
-}
-
 void
 calls_step(struct record *record, int64_t day, const char *domain)
 {
@@ -347,7 +365,7 @@ calls_step(struct record *record, int64_t day, const char *domain)
             continue;
         item = describe_one(record, day, domain);
         rpc_result(waiter->call, item != NULL ? item : json_object());
-        waiter_free(record, waiter);
+        waiter_free(waiter);
     }
 }
 
@@ -358,7 +376,7 @@ calls_give_up(struct record *record)
         struct waiter *waiter = CONTAINER_OF(link, struct waiter, link);
 
         rpc_error(waiter->call, "the controller ends");
-        waiter_free(record, waiter);
+        waiter_free(waiter);
     }
 }
 
