@@ -7,12 +7,15 @@
 #define SERVER_TICKETS 1 /* a mail client keeps one session per server */
 #define SESSION_SECONDS 7200
 
+static uint64_t serials; /* atomic */
+
 static struct tls_context *
 context_new(size_t count, bool server)
 {
     struct tls_context *context = mem_alloc(sizeof *context);
 
     context->references = 1;
+    context->serial = __atomic_add_fetch(&serials, 1, __ATOMIC_RELAXED);
     context->server = server;
     context->ctx = mem_alloc_array(count, sizeof(SSL_CTX *));
     context->certificates = mem_alloc_array(count, sizeof(struct certificate));

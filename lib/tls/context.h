@@ -148,7 +148,9 @@ MUST_USE bool tls_init(struct err *err);
 
 /* Sessions for resumption, kept per process with a bound, for clients.  The
  * digest is that of the whole TLS decision plus host and port, so a session
- * obtained under one policy is never used under another. */
+ * obtained under one policy is never used under another.  Nor is it with
+ * another context, which may have read other authorities from the same files,
+ * nor when the peer's certificate was last checked more than a day ago. */
 struct tls_session_key {
     uint8_t digest[32];
 };

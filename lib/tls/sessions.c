@@ -1,17 +1,25 @@
 /* Client sessions by the digest of the decision they were made under: a
  * session of one policy can never be found by another.  Those of servers that
  * had to match TLSA records carry the mark of these records besides, so that
- * this does not hang on what the caller put into his digest. */
+ * this does not hang on what the caller put into his digest.
+ *
+ * A resumed session carries the verdict on the certificate over.  Peers give a
+ * new ticket with each resumption, so without a limit of our own the first
+ * verdict would hold for ever. */
 #include "base/list.h"
 #include "base/map.h"
 #include "tls/tls_internal.h"
 #include <pthread.h>
 #include <time.h>
 
+enum { VERDICT_S = 24 * 3600 };
+
 struct entry {
     struct link link; /* in order of use, the oldest first */
     struct tls_session_key key;
     SSL_SESSION *session; /* one reference */
+    uint64_t context;     /* its serial */
+    int64_t verified;     /* in the last full handshake, seconds since 1970 */
     struct dane_mark mark;
     struct tls_dane_facts *dane; /* owned; NULL: made without DANE */
 };
@@ -83,24 +91,27 @@ tls_session_cache_forget(const struct tls_session_key *key)
 }
 
 static void
-put(const struct tls_session_key *key, SSL_SESSION *session,
-    const struct dane_check *dane)
+put(SSL_SESSION *session, const struct tls_stream *stream)
 {
-    struct entry *entry = map_get(&by_key, view_of_key(key));
+    const struct dane_check *dane = stream->dane;
+    struct entry *entry = map_get(&by_key, view_of_key(stream->key));
 
     if (entry != NULL)
         drop(entry);
     shrink_to(limit - 1);
     entry = mem_alloc(sizeof *entry);
-    entry->key = *key;
+    entry->key = *stream->key;
     entry->session = session;
+    entry->context = stream->context->serial;
+    entry->verified = SSL_session_reused(stream->ssl) ? stream->verified
+                                                      : (int64_t)time(NULL);
     if (dane != NULL) {
         entry->mark = dane->mark;
         entry->dane = mem_alloc(sizeof *entry->dane);
         *entry->dane = dane->facts;
     }
     list_push_back(&by_use, &entry->link);
-    map_put(&by_key, view_of_key(key), entry);
+    map_put(&by_key, view_of_key(&entry->key), entry);
 }
 
 /* Takes over the reference when it returns 1. */
@@ -118,7 +129,7 @@ on_new_session(SSL *ssl, SSL_SESSION *session)
     pthread_mutex_lock(&lock);
     prepare();
     if (limit > 0) {
-        put(stream->key, session, stream->dane);
+        put(session, stream);
         kept = 1;
     }
     pthread_mutex_unlock(&lock);
@@ -126,36 +137,42 @@ on_new_session(SSL *ssl, SSL_SESSION *session)
 }
 
 static bool
-is_fresh(const SSL_SESSION *session)
+is_fresh(const struct entry *entry)
 {
     long now = (long)time(NULL);
-    long made = SSL_SESSION_get_time(session);
+    long made = SSL_SESSION_get_time(entry->session);
 
-    return SSL_SESSION_is_resumable(session) && now >= made &&
-           now - made < SSL_SESSION_get_timeout(session);
+    return SSL_SESSION_is_resumable(entry->session) && now >= made &&
+           now - made < SSL_SESSION_get_timeout(entry->session) &&
+           now - entry->verified < VERDICT_S;
 }
 
 static bool
-is_for(const struct entry *entry, const struct dane_check *dane)
+is_for(const struct entry *entry, const struct tls_stream *stream)
 {
+    const struct dane_check *dane = stream->dane;
+
+    if (entry->context != stream->context->serial)
+        return false;
     if (entry->dane == NULL || dane == NULL)
         return entry->dane == NULL && dane == NULL;
     return memcmp(&entry->mark, &dane->mark, sizeof entry->mark) == 0;
 }
 
 SSL_SESSION *
-sessions_take(const struct tls_session_key *key, struct dane_check *dane)
+sessions_take(struct tls_stream *stream)
 {
     SSL_SESSION *session = NULL;
     struct entry *entry;
 
     pthread_mutex_lock(&lock);
-    entry = map_get(&by_key, view_of_key(key));
-    if (entry != NULL && is_fresh(entry->session) && is_for(entry, dane)) {
+    entry = map_get(&by_key, view_of_key(stream->key));
+    if (entry != NULL && is_fresh(entry) && is_for(entry, stream)) {
         session = entry->session;
         SSL_SESSION_up_ref(session);
-        if (dane != NULL)
-            dane->remembered = *entry->dane;
+        stream->verified = entry->verified;
+        if (stream->dane != NULL)
+            stream->dane->remembered = *entry->dane;
     }
     if (entry != NULL && (session == NULL || SSL_SESSION_get_protocol_version(
                                                  session) >= TLS1_3_VERSION))

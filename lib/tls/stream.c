@@ -111,10 +111,11 @@ tls_stream_new_server(struct tls_context *context, tls_emit *emit, void *arg)
 static void
 offer_session(struct tls_stream *stream, const struct tls_session_key *key)
 {
-    SSL_SESSION *session = sessions_take(key, stream->dane);
+    SSL_SESSION *session;
 
     stream->key = mem_alloc(sizeof *key);
     *stream->key = *key;
+    session = sessions_take(stream);
     if (session != NULL)
         SSL_set_session(stream->ssl, session);
     SSL_SESSION_free(session);

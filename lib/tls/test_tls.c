@@ -373,6 +373,20 @@ check_verify(void **state)
 
 /* Resumption ------------------------------------------------------------- */
 
+static time_t ahead_s;
+
+/* In place of the C library's, for OpenSSL too. */
+time_t
+time(time_t *now)
+{
+    struct timespec real;
+
+    clock_gettime(CLOCK_REALTIME, &real);
+    if (now != NULL)
+        *now = real.tv_sec + ahead_s;
+    return real.tv_sec + ahead_s;
+}
+
 static bool
 resumes(struct tls_context *cc, struct tls_context *sc,
         const struct tls_session_key *key)
@@ -393,6 +407,54 @@ resumes(struct tls_context *cc, struct tls_context *sc,
     end_fini(&c);
     end_fini(&s);
     return resumed;
+}
+
+/* The same files may have another content by now. */
+static void
+check_resumption_after_reload(void **state)
+{
+    const unsigned *versions = *state;
+    struct tls_profile profile = profile_of(versions[0]);
+    struct tls_context *old = client_of(&profile, NULL);
+    struct tls_context *new = client_of(&profile, NULL);
+    struct tls_context *sc = server_of(&profile, &ec, 1, "one");
+    struct tls_session_key key = {{3}};
+
+    tls_session_cache_clear();
+    assert_false(resumes(old, sc, &key));
+    assert_true(resumes(old, sc, &key));
+    assert_false(resumes(new, sc, &key));
+    assert_true(resumes(new, sc, &key));
+    assert_false(resumes(old, sc, &key)); /* one that still runs */
+    assert_false(resumes(new, sc, &key));
+    tls_context_unref(old);
+    tls_context_unref(new);
+    tls_context_unref(sc);
+}
+
+/* Each resumption gives a new ticket, but no new look at the certificate. */
+static void
+check_resumption_ends(void **state)
+{
+    const unsigned *versions = *state;
+    struct tls_profile profile = profile_of(versions[0]);
+    struct tls_context *cc = client_of(&profile, NULL);
+    struct tls_context *sc = server_of(&profile, &ec, 1, "one");
+    struct tls_session_key key = {{4}};
+
+    tls_session_cache_clear();
+    assert_false(resumes(cc, sc, &key));
+    for (int hour = 1; hour < 24; hour++) {
+        ahead_s += 3600;
+        assert_true(resumes(cc, sc, &key));
+    }
+    ahead_s += 3600;
+    assert_false(resumes(cc, sc, &key));
+    assert_true(resumes(cc, sc, &key));
+    ahead_s = 0;
+    tls_session_cache_clear();
+    tls_context_unref(cc);
+    tls_context_unref(sc);
 }
 
 static void
@@ -811,6 +873,11 @@ main(void)
         cmocka_unit_test(check_short_keys),
         cmocka_unit_test(check_no_renegotiation),
         cmocka_unit_test(check_key_update),
+        {"resumption after a reload 1.2", check_resumption_after_reload, NULL,
+         NULL, &v12},
+        {"resumption after a reload 1.3", check_resumption_after_reload, NULL,
+         NULL, &v13},
+        {"resumption ends", check_resumption_ends, NULL, NULL, &v13},
         {"resumption 1.0", check_resumption, NULL, NULL, &v10},
         {"resumption 1.2", check_resumption, NULL, NULL, &v12},
         {"resumption 1.3", check_resumption, NULL, NULL, &v13},

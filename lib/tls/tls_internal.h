@@ -77,7 +77,8 @@ bool profile_has_version(unsigned bits, int number); /* TLS1_2_VERSION … */
 
 /* context.c */
 struct tls_context {
-    int references; /* atomic */
+    int references;  /* atomic */
+    uint64_t serial; /* of this process; never used twice */
     bool server;
     unsigned versions;      /* client: enum tls_version_bit that may be used */
     bool has_certificate;   /* client: it can offer one */
@@ -115,6 +116,8 @@ struct tls_stream {
     tls_emit *emit;
     void *arg;
     struct tls_session_key *key; /* owned; NULL: no resumption */
+    int64_t verified; /* when the peer's certificate of the session that is
+                       * offered was, seconds since 1970 */
     bool ready, failed;
     struct tls_facts facts;
     /* Owned texts and values that facts points to; NULL without. */
@@ -140,11 +143,12 @@ void tickets_use(SSL_CTX *ctx);
 
 /* sessions.c */
 void sessions_use(SSL_CTX *ctx);
-/* Gives a reference, or NULL.  TLS 1.3 sessions are given once only, so that
- * an observer cannot link connections by a ticket (RFC 8446 appendix C.4).  A
- * session is only given when it was made under the same demand of DANE as
- * `dane` (NULL: none), which then remembers how that went. */
-SSL_SESSION *sessions_take(const struct tls_session_key *key,
-                           struct dane_check *dane);
+/* Gives a reference for stream->key, or NULL.  TLS 1.3 sessions are given once
+ * only, so that an observer cannot link connections by a ticket (RFC 8446
+ * appendix C.4).  A session is only given when it was made with the stream's
+ * context, since another may have read other authorities and revocation lists
+ * from the same files; when the peer showed its certificate not too long ago;
+ * and under the same demand of DANE, which then remembers how that went. */
+SSL_SESSION *sessions_take(struct tls_stream *stream);
 
 #endif
