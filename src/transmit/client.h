@@ -13,8 +13,8 @@
 #define TRANSMIT_CLIENT_H
 #include "net/conn.h"
 #include "transmit/decide.h"
-#include "transmit/tls_sentence.h"
 #include "transmit/queue.h"
+#include "transmit/tls_sentence.h"
 
 struct client;
 
@@ -122,6 +122,9 @@ const char *client_delivery(const struct client *client); /* id */
 const char *client_host(const struct client *client);
 const char *client_ip(const struct client *client);
 uint32_t client_messages(const struct client *client); /* sent or refused */
+/* It carried messages or was kept: that the server ends it says nothing about
+ * the message that comes next. */
+bool client_is_old(const struct client *client);
 const char *client_state_name(const struct client *client);
 /* TLS that failed and was done without: stage NONE where it did not fail, or
  * was not offered. */

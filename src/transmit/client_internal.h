@@ -132,9 +132,6 @@ void client_lose(struct client *client, enum tls_stage stage, const char *fmt,
                  ...) PRINTF_LIKE(3, 4);
 void client_lose_by_reply(struct client *client, enum tls_stage stage);
 void client_lose_with(struct client *client, const struct client_loss *loss);
-/* It carried messages or was kept: that the server ends it says nothing about
- * the message that comes next. */
-bool client_is_old(const struct client *client);
 struct client_loss client_loss_of(const struct client *client,
                                   enum tls_stage stage, const char *reason);
 

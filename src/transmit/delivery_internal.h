@@ -87,6 +87,8 @@ struct delivery {
     bool idle_posted;
     uint64_t keep_ms;  /* how long a connection waits for more mail */
     uint64_t pause_ms; /* before a session too many for the server ends */
+    uint64_t stale_ms; /* then route and evidence are looked up anew before the
+                        * next connection or message of a long session */
     atomic_uint next_id;
     struct delivery_memory down;  /* "ip:port" */
     struct delivery_memory clear; /* decision key and host */
@@ -169,8 +171,9 @@ bool session_find_fresh(struct session *session,
                         void (*then)(struct session *session));
 /* So old that it is gathered anew before the next connection. */
 bool session_is_stale(const struct session *session);
-/* Mail that comes now deserves a decision of its own: what this connection was
- * decided by is stale, or there is a policy by now that it did not know. */
+/* Mail that comes now deserves a decision of its own: this connection, which
+ * has been of use or was kept, was decided by what is stale, or there is a
+ * policy by now that it did not know. */
 bool session_is_overtaken(const struct session *session);
 
 /* delivery_report.c: one record for each connection. */

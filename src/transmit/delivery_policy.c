@@ -4,11 +4,6 @@
 #include "base/clock.h"
 #include "transmit/delivery_internal.h"
 
-enum {
-    STALE_MS = 300000, /* then route and evidence are looked up anew before the
-                        * next connection or message of a long session */
-};
-
 void
 session_forget_evidence(struct session *s)
 {
@@ -75,7 +70,7 @@ session_evidence(const struct session *s, size_t target,
 bool
 session_is_stale(const struct session *s)
 {
-    return loop_now(s->worker->loop) - s->evidence_at >= STALE_MS;
+    return loop_now(s->worker->loop) - s->evidence_at >= s->delivery->stale_ms;
 }
 
 bool
@@ -84,7 +79,9 @@ session_is_overtaken(const struct session *s)
     struct sts_evidence now;
     bool other;
 
-    if (session_is_stale(s))
+    /* Servers that keep us waiting make evidence old before the first message;
+     * the one that is ready at last shall have it all the same. */
+    if (session_is_stale(s) && client_is_old(s->client))
         return true;
     if (!s->sts_known || !sts_peek(s->delivery->sts, s->policy_domain, &now))
         return false;

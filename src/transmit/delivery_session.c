@@ -186,6 +186,10 @@ fail_destination(struct session *s)
 static void
 no_target_left(struct session *s)
 {
+    if (is_outdated(s)) {
+        end_session(s); /* the next one goes by the new settings */
+        return;
+    }
     if (s->parcel != NULL && s->lack != CLIENT_LACKS_NOTHING) {
         give_up_parcel(s); /* others may still find the server good */
         s->worked = true;
@@ -310,17 +314,24 @@ try_next_target(struct session *s)
     session_find_records(s, s->target, connect_target);
 }
 
-/* A new connection to the server that we had; where what is known of it has
+/* The same server once more, however long it took: what failed there counts, so
+ * the way through the servers comes to an end. */
+static void
+retry_target(struct session *s)
+{
+    s->next_target = s->target + 1;
+    connect_target(s);
+}
+
+/* A new connection to a server that worked; where what is known of it has
  * become old, from the beginning. */
 static void
 connect_again(struct session *s)
 {
-    if (session_is_stale(s)) {
+    if (session_is_stale(s))
         find_route(s);
-        return;
-    }
-    s->next_target = s->target + 1;
-    connect_target(s);
+    else
+        retry_target(s);
 }
 
 static struct sv
@@ -593,7 +604,7 @@ retry_classic(struct session *s, const struct client_loss *loss)
               LOG_STR("groups", "classic"));
     free_client(s);
     s->classic = true;
-    connect_again(s);
+    retry_target(s);
 }
 
 /* Nothing is wrong with the servers, we cannot reach any just now: no attempt
@@ -646,7 +657,7 @@ on_fresh(struct session *s)
               LOG_STR("policy", "mta-sts"), LOG_STR("result", "changed"),
               LOG_STR("reason", s->fresh_loss.failure.reason));
     free_client(s);
-    connect_again(s);
+    retry_target(s);
 }
 
 static void
@@ -724,12 +735,35 @@ may_reuse(struct session *s)
            0;
 }
 
+/* From a session's birth, or the keeping of its connection, to its waking there
+ * may have been a reload. */
 static void
-begin(struct session *s)
+take_settings_in_force(struct session *s)
+{
+    struct revision *old = s->revision;
+
+    pthread_mutex_lock(&s->delivery->lock);
+    s->revision = revision_ref(s->delivery->current);
+    pthread_mutex_unlock(&s->delivery->lock);
+    if (old != s->revision)
+        quit_client(s);
+    revision_unref(old);
+}
+
+static void
+forget_failure(struct session *s)
 {
     s->failure_rank = 0;
     s->failure = (struct destination_failure){0};
     arena_reset(&s->notes);
+}
+
+/* A connection that was kept keeps what made other servers fail before it: they
+ * might take what this one does not. */
+static void
+begin(struct session *s)
+{
+    take_settings_in_force(s);
     session_begin_policy(s);
     s->started = loop_now(s->worker->loop);
     s->control = settings_destination(s->revision->settings,
@@ -740,6 +774,7 @@ begin(struct session *s)
         return;
     }
     quit_client(s);
+    forget_failure(s);
     find_route(s);
 }
 
