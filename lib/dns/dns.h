@@ -77,10 +77,6 @@ dns_resolver_new(struct loop *loop, const struct dns_options *options,
 /* Counted: a reload makes a new one while queries of the old still run. */
 struct dns_resolver *dns_resolver_ref(struct dns_resolver *resolver);
 void dns_resolver_unref(struct dns_resolver *resolver);
-/* On: the resolver has accepted a signature that does not hold
- * (dns/validation.h); from now on nothing of it is SECURE, INSECURE instead.
- * From any thread. */
-void dns_resolver_distrust(struct dns_resolver *resolver, bool on);
 
 /* Looks up; on_answer comes once on `loop` (any loop), never from inside this
  * call; the answer is valid during the callback. name: canonical (A-labels, no

@@ -15,7 +15,6 @@ struct dns_resolver {
     struct watch *watch;
     uint64_t timeout_ms;
     atomic_size_t references;
-    atomic_bool distrusted;
     bool processing;    /* inside ub_process(); the loop's thread only */
     struct task remove; /* posted when the last reference goes elsewhere */
 };
@@ -23,13 +22,6 @@ struct dns_resolver {
 /* Fills ub with what the options say. */
 MUST_USE bool dns_configure(struct ub_ctx *ub,
                             const struct dns_options *options, struct err *err);
-
-/* query.c: as dns_lookup(), for the test of the resolver itself: what is secure
- * is called so whatever dns_resolver_distrust() said. */
-struct dns_query *dns_lookup_undoubted(
-    struct dns_resolver *resolver, struct loop *loop, const char *name,
-    enum dns_type type,
-    void (*on_answer)(void *arg, const struct dns_answer *answer), void *arg);
 
 /* packet.c: the aliases of the answer section that lead on from name
  * (canonical), in order, into list of DNS_ALIASES_MAX.  False: malformed, too

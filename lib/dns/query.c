@@ -20,7 +20,6 @@ struct dns_query {
     struct task task;
     struct timer timer;
     enum dns_type type;
-    bool undoubted; /* SECURE counts whatever dns_resolver_distrust() said */
     uint64_t begun; /* us on the monotonic clock */
     char name[256];
 };
@@ -88,7 +87,7 @@ read_records(const struct ub_result *result, struct dns_record *records,
 }
 
 static void
-read_aliases(const struct ub_result *result, const char *name, bool secure,
+read_aliases(const struct ub_result *result, const char *name,
              struct dns_alias *aliases, struct dns_answer *answer)
 {
     char start[256];
@@ -104,14 +103,14 @@ read_aliases(const struct ub_result *result, const char *name, bool secure,
         return;
     }
     for (size_t i = 0; i < count; i++)
-        aliases[i].state = secure ? DNS_SECURE : DNS_INSECURE;
+        aliases[i].state = result->secure ? DNS_SECURE : DNS_INSECURE;
     answer->aliases = aliases;
     answer->alias_count = count;
 }
 
 static void
-read_result(const struct ub_result *result, bool secure,
-            struct dns_record *records, struct dns_answer *answer)
+read_result(const struct ub_result *result, struct dns_record *records,
+            struct dns_answer *answer)
 {
     answer->ttl = (uint32_t)result->ttl;
     if (result->canonname != NULL)
@@ -122,11 +121,11 @@ read_result(const struct ub_result *result, bool secure,
     } else if (result->nxdomain || (result->rcode == 0 && !result->havedata)) {
         answer->state = DNS_ABSENT;
         answer->nxdomain = result->nxdomain;
-        answer->secure_denial = secure;
+        answer->secure_denial = result->secure;
     } else if (result->rcode != 0) {
         set_reason(answer, DNS_ERROR, rcode_text(result->rcode));
     } else {
-        answer->state = secure ? DNS_SECURE : DNS_INSECURE;
+        answer->state = result->secure ? DNS_SECURE : DNS_INSECURE;
         read_records(result, records, answer);
     }
 }
@@ -137,14 +136,12 @@ read_all(const struct dns_query *query, struct dns_record *records,
          struct dns_alias *aliases, struct dns_answer *answer)
 {
     const struct ub_result *result = query->result;
-    bool doubted = atomic_load(&query->resolver->distrusted);
-    bool secure = result->secure && (!doubted || query->undoubted);
 
-    read_result(result, secure, records, answer);
+    read_result(result, records, answer);
     /* Who asks for an alias has it in the records. */
     if (answer->state != DNS_ERROR && answer->state != DNS_BOGUS &&
         query->type != DNS_CNAME)
-        read_aliases(result, query->name, secure, aliases, answer);
+        read_aliases(result, query->name, aliases, answer);
 }
 
 /* Tells the owner; error_text: there is no result because of this. */
@@ -298,18 +295,4 @@ dns_lookup(struct dns_resolver *resolver, struct loop *loop, const char *name,
            void *arg)
 {
     return query_start(query_new(resolver, loop, name, type, on_answer, arg));
-}
-
-struct dns_query *
-dns_lookup_undoubted(struct dns_resolver *resolver, struct loop *loop,
-                     const char *name, enum dns_type type,
-                     void (*on_answer)(void *arg,
-                                       const struct dns_answer *answer),
-                     void *arg)
-{
-    struct dns_query *query =
-        query_new(resolver, loop, name, type, on_answer, arg);
-
-    query->undoubted = true;
-    return query_start(query);
 }

@@ -47,7 +47,6 @@ dns_resolver_new(struct loop *loop, const struct dns_options *options,
     resolver->timeout_ms = options->timeout_ms;
     resolver->remove.run = run_remove;
     atomic_init(&resolver->references, 1);
-    atomic_init(&resolver->distrusted, false);
     resolver->watch = watch_new(loop, ub_fd(ub), on_readable, resolver);
     watch_set(resolver->watch, WATCH_READ);
     return resolver;
@@ -72,10 +71,4 @@ dns_resolver_unref(struct dns_resolver *resolver)
         resolver_free(resolver);
     else
         loop_post(resolver->loop, &resolver->remove);
-}
-
-void
-dns_resolver_distrust(struct dns_resolver *resolver, bool on)
-{
-    atomic_store(&resolver->distrusted, on);
 }

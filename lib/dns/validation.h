@@ -5,12 +5,12 @@
  * validated, that is said; where no answer comes, only that it could not be
  * tested.  It never waits for anything, and nothing waits for it.
  *
- * What follows is safe without it: a resolver that does not validate calls
- * everything insecure, so DANE counts as not available and what demands it
- * waits.  Only a resolver that accepts a wrong signature must be stopped from
- * calling things secure, and is (dns_resolver_distrust()).  An answer that does
- * not validate is no proof that validation is broken: an attacker could forge
- * one to switch DANE off.  Mail to signed domains then waits. */
+ * It only tells, nothing is switched off: a resolver that does not validate
+ * calls everything insecure, so DANE counts as not available and what demands
+ * it waits.  An answer that does not validate is no proof that validation is
+ * broken: an attacker could forge one to switch DANE off.  Nor is one from the
+ * name whose signature should not hold: whoever owns it may have repaired or
+ * unsigned his zone, and must not rule over everybody's DANE. */
 #ifndef DNS_VALIDATION_H
 #define DNS_VALIDATION_H
 #include "dns/dns.h"
@@ -22,7 +22,7 @@ enum dns_validation_state {
     VALIDATION_UNTESTED, /* no answers; tried again soon */
     VALIDATION_MISSING,  /* the signed name is insecure: nothing is validated */
     VALIDATION_FAILS,    /* the signed name does not validate */
-    VALIDATION_BROKEN,   /* the wrong signature was accepted */
+    VALIDATION_BROKEN,   /* the wrong signature was accepted, or is right now */
 };
 const char *dns_validation_name(enum dns_validation_state state);
 /* That an administrator should know of it. */
