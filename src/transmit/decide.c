@@ -283,6 +283,27 @@ is_insecure_mx(const struct tls_evidence *evidence)
     return evidence->mx_state != DNS_SECURE || !evidence->dane->mx_secure;
 }
 
+static bool
+waits_for_policy(const struct tls_evidence *evidence)
+{
+    return decide_wants_sts(evidence) && evidence->sts != NULL &&
+           evidence->sts->state == STS_UNKNOWN &&
+           evidence->attempt <= evidence->sts_defers;
+}
+
+/* Whoever forges an MX record brings records of his own along: they raise what
+ * is asked of a server, but replace neither the authorities by which it would
+ * have to be verified otherwise nor a policy that may be hidden from us. */
+static bool
+records_yield(const struct deciding *d)
+{
+    const struct tls_evidence *evidence = d->evidence;
+
+    return is_insecure_mx(evidence) &&
+           (d->decision->authentication == AUTH_REQUIRED ||
+            sts_is(evidence, STS_MODE_ENFORCE) || waits_for_policy(evidence));
+}
+
 static void
 follow_records(struct deciding *d)
 {
@@ -290,7 +311,7 @@ follow_records(struct deciding *d)
 
     switch (evidence->dane->state) {
     case DANE_USABLE:
-        if (is_insecure_mx(evidence) && sts_is(evidence, STS_MODE_ENFORCE)) {
+        if (records_yield(d)) {
             note(d, WHY_DANE_YIELDS);
             return;
         }
@@ -429,7 +450,7 @@ follow_unknown(struct deciding *d)
     const struct tls_evidence *evidence = d->evidence;
 
     note(d, WHY_STS_UNKNOWN);
-    if (evidence->attempt > evidence->sts_defers) {
+    if (!waits_for_policy(evidence)) {
         note(d, WHY_STS_GIVEN_UP);
         return;
     }

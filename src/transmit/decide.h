@@ -22,11 +22,13 @@
  *  - `tls: no` of a destination switches DANE and MTA-STS off too: it is the
  *    administrator's word.  Demands of a message and `dane: mandatory` still
  *    raise it.
- *  - Under `required-verify` and its kin, a match of DANE is the verification.
- *    Who wants the authorities of the settings to decide says `dane: no`.
+ *  - Under `required-verify` and its kin, a match of DANE is the verification
+ *    where the MX record is signed.  Who wants the authorities of the settings
+ * to decide says `dane: no`.
  *  - TLSA records of a server that was found by an unsigned MX record
- *    (`dane_insecure_mx`) give way to a policy in mode enforce: whoever forged
- *    the MX record would bring records of his own.
+ *    (`dane_insecure_mx`) give way to a policy in mode enforce, to one that
+ *    mail still waits for, and to verification that the settings or the message
+ *    demand: whoever forged the MX record would bring records of his own.
  *  - `TLS-Required: No` (RFC 8689 section 4.2.2) lowers what comes from DANE
  *    and MTA-STS, never what the destination's settings demand, and has no
  *    effect beside REQUIRETLS.  The same goes for a rule that ignores DANE:
@@ -112,7 +114,7 @@ enum tls_authority { TLS_AUTHORITIES(AS_AUTHORITY_ENUM) };
     X(WHY_DANE_INSECURE_MX, "dane-insecure-mx",                                \
       "the server's name came from an unsigned MX record")                     \
     X(WHY_DANE_YIELDS, "dane-yields",                                          \
-      "TLSA records found by an unsigned MX record give way to MTA-STS")       \
+      "TLSA records found by an unsigned MX record give way")                  \
     X(WHY_STS_OFF, "sts-off", "MTA-STS is off for the destination")            \
     X(WHY_STS_ABSENT, "sts-absent", "the domain has no MTA-STS policy")        \
     X(WHY_STS_YIELDS, "sts-yields", "DANE decides, not the MTA-STS policy")    \

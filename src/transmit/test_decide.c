@@ -191,6 +191,42 @@ static const struct hard {
      "refused sts-mx by mta-sts; the MTA-STS policy of y.test "
      "(enforce, id 7, fetched 3 h ago) does not list mx.y.test; "
      "control-preferred dane-yields sts-enforce sts-unlisted"},
+    {"forged MX record with records of its own: the authorities decide",
+     {.tls = DELIVER_TLS_REQUIRED_VERIFY_HOSTED},
+     0,
+     DNS_INSECURE,
+     TLSA(DANE_USABLE, false),
+     NO_STS(STS_ABSENT, ""),
+     1,
+     "verified required pkix by default; mx.y.test; y.test mx.y.test; "
+     "control-required-verify-hosted dane-yields sts-absent"},
+    {"forged MX record, and the message demands a verified server",
+     {.tls = DELIVER_TLS_PREFERRED},
+     ENVELOPE_TLS_VERIFIED,
+     DNS_INSECURE,
+     TLSA(DANE_USABLE, false),
+     NO_STS(STS_ABSENT, ""),
+     1,
+     "verified required pkix by message; mx.y.test; mx.y.test; "
+     "control-preferred message-tls-verified dane-yields sts-absent"},
+    {"forged MX record, and the policy is hidden: mail waits",
+     {.tls = DELIVER_TLS_PREFERRED},
+     0,
+     DNS_INSECURE,
+     TLSA(DANE_USABLE, false),
+     NO_STS(STS_UNKNOWN, "SERVFAIL"),
+     1,
+     "refused dns by mta-sts; whether there is an MTA-STS policy cannot be "
+     "found out (y.test: SERVFAIL); control-preferred dane-yields sts-unknown"},
+    {"unsigned MX record, and the policy is hidden for too long",
+     {.tls = DELIVER_TLS_PREFERRED},
+     0,
+     DNS_INSECURE,
+     TLSA(DANE_USABLE, false),
+     NO_STS(STS_UNKNOWN, "SERVFAIL"),
+     9,
+     "verified required dane by dane; mx.y.test; mx.y.test; "
+     "control-preferred dane-insecure-mx dane-usable"},
     {"a policy does not rescue a failed look-up of TLSA records",
      {.tls = DELIVER_TLS_PREFERRED},
      0,
@@ -441,9 +477,9 @@ static const struct hard {
      TLSA(DANE_USABLE, false),
      NO_STS(STS_ABSENT, ""),
      1,
-     "refused sts-mx by dane; neither DNSSEC nor MTA-STS proves that "
+     "refused sts-mx by message; neither DNSSEC nor MTA-STS proves that "
      "mx.y.test is a server of y.test; control-preferred message-requiretls "
-     "dane-insecure-mx dane-usable mx-unproven"},
+     "dane-yields sts-absent mx-unproven"},
     {"REQUIRETLS: a policy proves it",
      {.tls = DELIVER_TLS_PREFERRED},
      ENVELOPE_REQUIRETLS,

@@ -99,9 +99,12 @@ model(const struct facts *f)
                 !(f->demands & ENVELOPE_IGNORE_DANE) && !optional &&
                 (is_signed || f->insecure_mx);
     bool sts = tls && by_mx && f->mta_sts && !optional;
+    bool waits = sts && f->sts == STS_HIDDEN && !f->late;
+    bool verified = highest(settings, message) == FLOOR_VERIFIED;
     bool by_dane =
-        (mandatory && is_signed && f->dane == DANE_USABLE) ||
-        (dane && f->dane == DANE_USABLE && (is_signed || !(sts && enforced)));
+        f->dane == DANE_USABLE &&
+        (is_signed ? mandatory || dane
+                   : dane && !verified && !waits && !(sts && enforced));
     bool proven = !by_mx || is_signed || has_policy(f->sts, true, false);
     struct expected e = {.usable = true, .stage = STAGE_NONE};
 
@@ -110,7 +113,7 @@ model(const struct facts *f)
         e.stage = STAGE_DANE;
     else if (dane && f->dane == DANE_FAILED)
         e.stage = STAGE_DANE;
-    else if (!by_dane && sts && f->sts == STS_HIDDEN && !f->late)
+    else if (!by_dane && waits)
         e.stage = STAGE_DNS;
     else if (!by_dane && sts && f->sts == STS_ENFORCED_ELSEWHERE)
         e.stage = STAGE_STS_MX;
@@ -322,6 +325,10 @@ assert_sound(const struct facts *f)
         return;
     assert_true(d.floor >= floor_of_settings(f->tls));
     assert_true(d.floor >= floor_of_message(f->demands));
+    if (highest(floor_of_settings(f->tls), floor_of_message(f->demands)) ==
+            FLOOR_VERIFIED &&
+        f->where == BY_UNSIGNED_MX)
+        assert_int_equal(d.method, METHOD_PKIX);
     if (d.floor == FLOOR_VERIFIED)
         assert_true(d.authentication == AUTH_REQUIRED &&
                     d.names[0][0] != '\0' && d.fallback == FALLBACK_NEVER);
