@@ -7,12 +7,22 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sqlite3.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+enum {
+    LOOK_OVER_MAX = 8 << 20, /* bytes of a file that is read when opened: more
+                              * would keep the caller's thread too long */
+    FAILURES_MAX = 5,        /* in a row, until the store counts as lost */
+};
 
 struct store {
     sqlite3 *db;
     char *path;            /* owned */
     struct map statements; /* by SQL text: struct store_query, owned */
+    struct stat file;      /* as it was when it was opened */
+    unsigned failures;     /* of input and output since the last commit */
+    bool damaged;
 };
 
 struct store_query {
@@ -46,9 +56,20 @@ code_of(int result)
 }
 
 static void
-set_error(struct err *err, const struct store *store, int result,
-          const char *text)
+note_failure(struct store *store, int result)
 {
+    int code = code_of(result);
+
+    if (code == EBADMSG)
+        store->damaged = true;
+    if (code == EIO && store->failures < FAILURES_MAX)
+        store->failures++;
+}
+
+static void
+set_error(struct err *err, struct store *store, int result, const char *text)
+{
+    note_failure(store, result);
     err_set(err, "database %s: %s", store->path, text);
     if (err != NULL)
         err->code = code_of(result);
@@ -83,9 +104,12 @@ make_file(const char *path, struct err *err)
 static bool
 look_over(struct store *store, struct err *err)
 {
-    struct store_query *query = STORE_QUERY(store, "pragma quick_check(1)");
+    struct store_query *query;
     char verdict[200] = "";
 
+    if (store->file.st_size > LOOK_OVER_MAX)
+        return true;
+    query = STORE_QUERY(store, "pragma quick_check(1)");
     if (store_next(query))
         (void)!sv_to_cstr(sv_slice(store_text(query, 0), 0, sizeof verdict - 1),
                           verdict, sizeof verdict);
@@ -128,10 +152,33 @@ store_open(const char *path, const struct store_options *options,
                              SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
     if (result != SQLITE_OK)
         set_error(err, store, result, sqlite3_errstr(result));
+    else if (stat(path, &store->file) == -1)
+        err_sys(err, "look at database %s", path);
     else if (set_up(store, options, err))
         return store;
     store_close(store);
     return NULL;
+}
+
+/* SQLite goes on with a file that was removed, and nobody sees what it writes.
+ */
+static bool
+is_in_place(const struct store *store)
+{
+    struct stat st;
+
+    return stat(store->path, &st) == 0 && st.st_dev == store->file.st_dev &&
+           st.st_ino == store->file.st_ino;
+}
+
+enum store_health
+store_health(const struct store *store)
+{
+    if (!is_in_place(store))
+        return STORE_LOST;
+    if (store->damaged)
+        return STORE_DAMAGED;
+    return store->failures < FAILURES_MAX ? STORE_SOUND : STORE_LOST;
 }
 
 static void
@@ -193,8 +240,10 @@ store_begin(struct store *store, struct err *err)
 bool
 store_commit(struct store *store, struct err *err)
 {
-    if (execute(store, "commit", err))
+    if (execute(store, "commit", err)) {
+        store->failures = 0;
         return true;
+    }
     store_rollback(store);
     return false;
 }

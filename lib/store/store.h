@@ -26,12 +26,23 @@ struct store;
 struct store_options {
     uint64_t busy_ms; /* how long a lock held by another is waited for */
 };
-/* Opens or makes the file (mode 0600) and looks it over: a damaged one is an
- * error with code EBADMSG and is left as it is. */
+/* Opens or makes the file (mode 0600) and, if it is small enough to be read at
+ * once, looks it over: a damaged one is an error with code EBADMSG and is left
+ * as it is.  Damage in a larger one is found when it is met. */
 MUST_USE struct store *store_open(const char *path,
                                   const struct store_options *options,
                                   struct err *err);
 void store_close(struct store *store); /* NULL is fine */
+/* How it has been since it was opened; asks the file system, not the database.
+ * What is not sound must be closed and opened anew, a damaged one after
+ * store_set_aside(). */
+enum store_health {
+    STORE_SOUND,
+    STORE_DAMAGED, /* a call ended with EBADMSG */
+    STORE_LOST     /* the file was removed or replaced, or several calls in a
+                    * row ended with EIO */
+};
+enum store_health store_health(const struct store *store);
 /* Renames a damaged database (and what belongs to it) to PATH.damaged, in place
  * of an older one, so that a new one can be begun. */
 MUST_USE bool store_set_aside(const char *path, struct err *err);

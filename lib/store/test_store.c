@@ -289,6 +289,53 @@ damage_is_found(void **state)
     assert_non_null(strstr(err.text, path));
 }
 
+/* Too much to be read when it is opened: found when it is met. */
+static void
+damage_of_a_large_file_is_met(void **state)
+{
+    char page[4000];
+    struct err err = {0};
+    struct store *store = open_pets();
+    struct stat st;
+
+    (void)state;
+    memset(page, 'x', sizeof page);
+    assert_true(store_begin(store, &err));
+    for (int i = 0; i < 1300; i++) {
+        memcpy(page, &i, sizeof i);
+        assert_true(STORE_RUN(
+            store, &err, "insert into pets (name, legs) values ($1, $2)",
+            STORE_SV(((struct sv){page, sizeof page})), STORE_I64(i)));
+    }
+    assert_true(store_commit(store, &err));
+    store_close(store);
+    assert_int_equal(stat(path, &st), 0);
+    assert_true(st.st_size > 8 << 20);
+    for (off_t at = 8192; at < st.st_size; at += 4096)
+        scribble("this is not what stood here before", at);
+    store = store_open(path, &patient, &err);
+    assert_non_null(store);
+    assert_int_equal(store_health(store), STORE_SOUND);
+    assert_false(STORE_RUN(store, &err, "select sum(legs) from pets"));
+    assert_int_equal(err.code, EBADMSG);
+    assert_int_equal(store_health(store), STORE_DAMAGED);
+    store_close(store);
+}
+
+static void
+a_file_that_went_is_lost(void **state)
+{
+    struct store *store = open_pets();
+
+    (void)state;
+    assert_int_equal(store_health(store), STORE_SOUND);
+    unlink(path);
+    assert_int_equal(store_health(store), STORE_LOST);
+    scribble("", 0); /* another one in its place */
+    assert_int_equal(store_health(store), STORE_LOST);
+    store_close(store);
+}
+
 static void
 another_file_is_refused_and_set_aside(void **state)
 {
@@ -322,6 +369,8 @@ main(void)
         TEST(a_failed_step_is_not_half_done),
         TEST(only_we_can_read_it),
         TEST(damage_is_found),
+        TEST(damage_of_a_large_file_is_met),
+        TEST(a_file_that_went_is_lost),
         TEST(another_file_is_refused_and_set_aside),
     };
 
