@@ -560,6 +560,97 @@ test_reload_at_work(void **state)
     tear_down(&t);
 }
 
+/* The evidence is old before the first server gives up; the second gets the
+ * mail all the same, and a second try at the first ends too. */
+static void
+test_slow_servers(void **state)
+{
+    static const struct behaviour down = {.down = true},
+                                  rubbish = {.ehlo = ALL,
+                                             .starttls = "220 go",
+                                             .broken_tls = true},
+                                  up = {.ehlo = ALL,
+                                        .starttls = "220 go",
+                                        .certificate = "other"};
+    struct stage t;
+
+    (void)state;
+    for (int round = 0; round < 2; round++) {
+        set_up(&t, round == 0 ? &down : &rubbish, &up,
+               "{tls: required, retry_classic: on}");
+        t.delivery->stale_ms = 0;
+        add_mail(&t, false);
+        run_session(&t);
+        assert_string_equal(buf_cstr(&t.queue.events),
+                            DONE("delivered 250 2.0.0", "none", "b.test",
+                                 "TLSv1.3", "failed") "ended worked\n");
+        assert_int_equal(t.a.connections, round == 0 ? 0 : 2);
+        assert_int_equal(t.b.connections, 1);
+        tear_down(&t);
+    }
+}
+
+/* The better server could not be reached when the connection was made that is
+ * kept: it might take what this one does not, so nothing is final. */
+static void
+test_kept_failure(void **state)
+{
+    static const struct behaviour down = {.down = true},
+                                  lacking = {.ehlo = "PIPELINING"};
+    struct stage t;
+
+    (void)state;
+    set_up(&t, &down, &lacking, "{tls: no}");
+    add_mail(&t, false);
+    run_session(&t);
+    add_mail(&t, true);
+    run_session(&t);
+    assert_int_equal(t.b.connections, 1);
+    assert_string_equal(
+        buf_cstr(&t.queue.events),
+        DONE("relayed 250 2.0.0", "none", "b.test", "",
+             "none") "ended worked\n" DONE("undecided", "connect", "a.test", "",
+                                           "") "ended worked\n");
+    tear_down(&t);
+}
+
+/* Settings that come between the wish for a session and its waking: it goes by
+ * them, and is of use. */
+static void
+test_reload_at_wake(void **state)
+{
+    static const struct behaviour up = {.ehlo = ALL,
+                                        .starttls = "220 go",
+                                        .certificate = "good"},
+                                  down = {.down = true};
+    struct settings *next;
+    struct err err;
+    struct stage t;
+
+    (void)state;
+    for (int round = 0; round < 2; round++) {
+        set_up(&t, &up, &down, "{tls: no}");
+        if (round == 1) {
+            add_mail(&t, false);
+            run_session(&t); /* its connection is kept */
+            assert_int_equal(t.delivery->pool.count, 1);
+        }
+        buf_reset(&t.queue.events);
+        add_mail(&t, false);
+        t.wanted++;
+        delivery_session_wanted(t.delivery, &t.destination);
+        next = make_settings(&t, "{tls: required}");
+        assert_true(delivery_prepare(t.delivery, next, &err));
+        delivery_commit(t.delivery);
+        settings_unref(next);
+        loop_run(t.loop);
+        assert_string_equal(buf_cstr(&t.queue.events),
+                            DONE("delivered 250 2.0.0", "none", "a.test",
+                                 "TLSv1.3", "ok") "ended worked\n");
+        tear_down(&t);
+    }
+}
+
 static void
 turn_loop(struct stage *t, unsigned ms)
 {
@@ -766,6 +857,9 @@ main(void)
         cmocka_unit_test(test_incomplete_route),
         cmocka_unit_test(test_reload),
         cmocka_unit_test(test_reload_at_work),
+        cmocka_unit_test(test_reload_at_wake),
+        cmocka_unit_test(test_slow_servers),
+        cmocka_unit_test(test_kept_failure),
         cmocka_unit_test(test_kept_ends),
         cmocka_unit_test(test_one_too_many),
         cmocka_unit_test(test_status),
