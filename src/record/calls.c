@@ -348,7 +348,7 @@ is_tried(struct record *record, const struct waiter *waiter)
     count = report_table_targets(record->store, waiter->day, waiter->domain,
                                  &arena, targets, COUNT_OF(targets));
     for (size_t i = 0; i < count; i++)
-        tried = tried && targets[i].tries > 0;
+        tried = tried && targets[i].answer[0] != '\0';
     arena_fini(&arena);
     return tried;
 }

@@ -29,6 +29,7 @@ struct dispatch {
     struct timer timer;
     struct list jobs;
     int64_t forgot;      /* day on which old days were forgotten last */
+    int64_t planned;     /* day on which all before it were planned last */
     uint64_t pause_ends; /* loop time; 0: there is none */
 };
 
@@ -473,10 +474,25 @@ read_target(struct job *job, struct tlsrpt_target *target)
     return true;
 }
 
-static void
-start_target(struct dispatch *d, const struct target_row *row)
+/* Written down first: what is not, is not sent, or it would be sent again and
+ * again while the database cannot be written or we are killed on the way. */
+static bool
+claim(struct job *job)
 {
-    struct job *job = job_new(d, row);
+    struct dispatch *d = job->dispatch;
+    int64_t due = now_s(d) + report_back_off(job->row.tries + 1, retry_s(d));
+    struct err err = {0};
+    bool claimed;
+
+    if (report_table_claim(d->store, &job->row, due, &claimed, &err))
+        return claimed;
+    database_failed(d, &err);
+    return false;
+}
+
+static void
+try_target(struct job *job)
+{
     struct buf gzip = {0};
     struct tlsrpt_target target;
 
@@ -490,21 +506,55 @@ start_target(struct dispatch *d, const struct target_row *row)
     buf_fini(&gzip);
 }
 
+static void
+start_target(struct dispatch *d, const struct target_row *row)
+{
+    struct job *job = job_new(d, row);
+
+    if (row->tries > 0 && !may_retry(d, &row->report))
+        note_target(job, false,
+                    row->answer[0] != '\0' ? row->answer
+                                           : "its tries were cut off");
+    else if (claim(job))
+        try_target(job);
+    else
+        job_free(job);
+}
+
 /* --- The clock ------------------------------------------------------------ */
 
+/* A day has its reports planned when it is over, and once more when sessions of
+ * it are counted later. */
 static void
 plan(struct dispatch *d)
 {
+    int64_t today = day_of(now_s(d));
     const struct report_plan plan = {
-        .today = day_of(now_s(d)),
+        .today = today,
         .now = now_s(d),
         .spread_s = (uint32_t)(d->world->settings->tls_reports.spread / 1000),
         .submitter = world_submitter(d->world),
     };
     struct err err = {0};
 
-    if (!report_table_plan(d->store, &plan, &err))
+    if (d->planned == today)
+        return;
+    if (report_table_plan(d->store, &plan, &err))
+        d->planned = today;
+    else
         database_failed(d, &err);
+}
+
+static bool
+is_paused(const struct dispatch *d)
+{
+    return loop_now(d->loop) < d->pause_ends;
+}
+
+static bool
+has_room(const struct dispatch *d)
+{
+    return d->jobs.length < JOBS_MAX && !is_paused(d);
 }
 
 static void
@@ -518,12 +568,12 @@ start_due(struct dispatch *d)
     arena_init(&arena, 16384);
     n = report_table_due_targets(d->store, now_s(d), &arena, targets,
                                  COUNT_OF(targets));
-    for (size_t i = 0; i < n && d->jobs.length < JOBS_MAX; i++)
+    for (size_t i = 0; i < n && has_room(d); i++)
         if (!is_running(d, &targets[i]))
             start_target(d, &targets[i]);
     n = report_table_due(d->store, now_s(d), &arena, reports,
                          COUNT_OF(reports));
-    for (size_t i = 0; i < n && d->jobs.length < JOBS_MAX; i++)
+    for (size_t i = 0; i < n && has_room(d); i++)
         if (!is_running(d, &(struct target_row){.report = reports[i]}))
             start_lookup(d, &reports[i]);
     arena_fini(&arena);
@@ -552,10 +602,11 @@ on_tick(struct timer *timer)
     struct dispatch *d = CONTAINER_OF(timer, struct dispatch, timer);
 
     timer_arm(timer, TICK);
-    if (!d->world->settings->tls_reports.enabled ||
-        loop_now(d->loop) < d->pause_ends)
+    if (is_paused(d))
         return;
     forget(d);
+    if (!d->world->settings->tls_reports.enabled)
+        return;
     /* A day's content is frozen only when all of it is there. */
     if (!d->owner.is_counted(d->owner.owner))
         return;
@@ -602,6 +653,12 @@ dispatch_set_world(struct dispatch *d, struct record_world *world)
     break_off_all(d);
     d->world = world;
     dispatch_kick(d);
+}
+
+void
+dispatch_look_back(struct dispatch *d)
+{
+    d->planned = 0;
 }
 
 void

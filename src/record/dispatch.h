@@ -26,6 +26,8 @@ void dispatch_free(struct dispatch *dispatch); /* NULL is fine */
 /* What is under way with the old one is broken off and tried again. */
 void dispatch_set_world(struct dispatch *dispatch, struct record_world *world);
 void dispatch_kick(struct dispatch *dispatch); /* look now */
+/* A session of a day that is over was counted: it may need a report yet. */
+void dispatch_look_back(struct dispatch *dispatch);
 
 /* Appends the report of a day as JSON: what it would be now. False: the
  * database fails. */

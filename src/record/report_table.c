@@ -253,24 +253,33 @@ add_targets(struct store *store, const struct report_row *row, int64_t now,
     return true;
 }
 
+static bool
+start_sending(struct store *store, const struct report_row *row, int64_t now,
+              const char *content, struct err *err)
+{
+    return STORE_RUN(store, err,
+                     "update tls_reports set state = $3, content = $4,"
+                     " error = '', tries = tries + 1, first_try ="
+                     " case first_try when 0 then $5 else first_try end"
+                     " where day = $1 and domain = $2",
+                     STORE_I64(row->day), STORE_TEXT(row->domain),
+                     STORE_TEXT(REPORT_SENDING), STORE_TEXT(content),
+                     STORE_I64(now));
+}
+
 bool
 report_table_start(struct store *store, const struct report_row *row,
                    int64_t now, const char *content,
                    const struct tlsrpt_record *record, struct err *err)
 {
+    bool ok;
+
     if (!store_begin(store, err))
         return false;
-    return finish(store,
-                  STORE_RUN(store, err,
-                            "update tls_reports set state = $3, content = $4,"
-                            " error = '', tries = tries + 1, first_try ="
-                            " case first_try when 0 then $5 else first_try end"
-                            " where day = $1 and domain = $2",
-                            STORE_I64(row->day), STORE_TEXT(row->domain),
-                            STORE_TEXT(REPORT_SENDING), STORE_TEXT(content),
-                            STORE_I64(now)) &&
-                      add_targets(store, row, now, record, err),
-                  err);
+    ok = start_sending(store, row, now, content, err);
+    if (ok && store_changes(store) > 0)
+        ok = add_targets(store, row, now, record, err);
+    return finish(store, ok, err);
 }
 
 bool
@@ -304,7 +313,8 @@ count_targets(struct store *store, const struct report_row *row,
     return store_end(query, err);
 }
 
-/* RFC 8460 section 3: delivered when one endpoint has accepted it. */
+/* RFC 8460 section 3: delivered when one endpoint has accepted it.  One that
+ * was planned anew by hand while a target was tried begins from the start. */
 static bool
 end_report(struct store *store, const struct report_row *row, int64_t now,
            const char *answer, struct err *err)
@@ -318,10 +328,30 @@ end_report(struct store *store, const struct report_row *row, int64_t now,
         return true;
     return STORE_RUN(store, err,
                      "update tls_reports set state = $3, error = $4, ended = $5"
-                     " where day = $1 and domain = $2",
+                     " where day = $1 and domain = $2 and state = $6",
                      STORE_I64(row->day), STORE_TEXT(row->domain),
                      STORE_TEXT(accepted > 0 ? REPORT_SENT : REPORT_FAILED),
-                     STORE_TEXT(accepted > 0 ? "" : answer), STORE_I64(now));
+                     STORE_TEXT(accepted > 0 ? "" : answer), STORE_I64(now),
+                     STORE_TEXT(REPORT_SENDING));
+}
+
+bool
+report_table_claim(struct store *store, const struct target_row *row,
+                   int64_t due, bool *claimed, struct err *err)
+{
+    bool ok;
+
+    if (!store_begin(store, err))
+        return false;
+    ok = STORE_RUN(store, err,
+                   "update tls_report_targets set due = $4, tries = tries + 1"
+                   " where day = $1 and domain = $2 and uri = $3"
+                   " and state = $5",
+                   STORE_I64(row->report.day), STORE_TEXT(row->report.domain),
+                   STORE_TEXT(row->uri), STORE_I64(due),
+                   STORE_TEXT(TARGET_WAITING));
+    *claimed = ok && store_changes(store) > 0;
+    return finish(store, ok, err);
 }
 
 bool
@@ -337,7 +367,7 @@ report_table_note_target(struct store *store, const struct target_row *row,
         store,
         STORE_RUN(store, err,
                   "update tls_report_targets set state = $4, answer = $5,"
-                  " due = $6, tries = tries + 1, ended = $7"
+                  " due = $6, ended = $7"
                   " where day = $1 and domain = $2 and uri = $3",
                   STORE_I64(row->report.day), STORE_TEXT(row->report.domain),
                   STORE_TEXT(row->uri), STORE_TEXT(state), STORE_TEXT(answer),

@@ -71,7 +71,8 @@ size_t report_table_targets(struct store *store, int64_t day,
                             const char *domain, struct arena *arena,
                             struct target_row *rows, size_t room);
 
-/* planned → sending: content is frozen, targets are noted. */
+/* planned → sending: content is frozen, targets are noted.  A report that was
+ * forgotten meanwhile stays forgotten. */
 MUST_USE bool report_table_start(struct store *store,
                                  const struct report_row *row, int64_t now,
                                  const char *content,
@@ -82,7 +83,14 @@ MUST_USE bool report_table_note(struct store *store,
                                 const struct report_row *row, const char *state,
                                 const char *error, int64_t now, int64_t due,
                                 struct err *err);
-/* A target was tried; the last one that ends, ends the report. */
+/* A target is going to be tried: written down before, so that what cannot be
+ * written down is not sent, and a crash in the middle counts as a try.  due is
+ * when it is tried again if nothing more is heard.  *claimed: it still waits.
+ */
+MUST_USE bool report_table_claim(struct store *store,
+                                 const struct target_row *row, int64_t due,
+                                 bool *claimed, struct err *err);
+/* What became of it; the last one that ends, ends the report. */
 MUST_USE bool report_table_note_target(struct store *store,
                                        const struct target_row *row,
                                        const char *state, const char *answer,

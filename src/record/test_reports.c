@@ -188,6 +188,9 @@ static void
 note(const struct target_row *row, const char *state, int64_t now)
 {
     struct err err = {0};
+    bool claimed;
+
+    assert_true(report_table_claim(store, row, now + 300, &claimed, &err));
 
     assert_true(report_table_note_target(store, row, state, "said so", now,
                                          now + 300, &err));
@@ -215,6 +218,51 @@ every_target_until_one_accepts(void **state)
     assert_int_equal(targets[0].report.first_try, now);
     note(&targets[0], TARGET_FAILED, now + 300);
     assert_string_equal(get(today, "a.example").state, REPORT_SENT);
+}
+
+/* Killed in the middle of a try: it counts, and the next one waits. */
+static void
+a_try_counts_before_it_is_made(void **state)
+{
+    int64_t now = day_start(today + 1);
+    struct target_row targets[4];
+    struct err err = {0};
+    bool claimed;
+
+    (void)state;
+    start(now);
+    assert_int_equal(report_table_due_targets(store, now, &arena, targets, 1),
+                     1);
+    assert_true(report_table_claim(store, targets, now + 60, &claimed, &err));
+    assert_true(claimed);
+    assert_int_equal(report_table_due_targets(store, now, &arena, targets, 4),
+                     1);
+    assert_int_equal(
+        report_table_due_targets(store, now + 60, &arena, targets, 4), 2);
+    assert_int_equal(targets[0].tries + targets[1].tries, 1);
+    assert_string_equal(targets[0].answer, "");
+    note(&targets[0], TARGET_FAILED, now);
+    assert_true(report_table_claim(store, targets, now + 60, &claimed, &err));
+    assert_false(claimed); /* it has ended */
+}
+
+static void
+forgotten_during_its_lookup(void **state)
+{
+    int64_t now = day_start(today + 1);
+    struct tlsrpt_record record = record_of("v=TLSRPTv1;rua=mailto:a@b.c");
+    struct report_row row;
+    struct target_row target;
+    struct err err = {0};
+
+    (void)state;
+    count(today, "a.example");
+    plan(now, 0);
+    row = get(today, "a.example");
+    assert_true(database_forget_before(store, today + 1, &err));
+    assert_true(report_table_start(store, &row, now, "{}", &record, &err));
+    assert_int_equal(
+        report_table_targets(store, today, "a.example", &arena, &target, 1), 0);
 }
 
 static void
@@ -254,6 +302,28 @@ again_by_hand(void **state)
         report_table_targets(store, today, "a.example", &arena, targets, 4), 0);
     assert_false(report_table_again(store, today, "b.example", now, &err));
     assert_string_equal(err.text, "");
+}
+
+/* An attempt was under way: it says nothing about what is tried from now on. */
+static void
+again_during_an_attempt(void **state)
+{
+    int64_t now = day_start(today + 1);
+    struct target_row targets[4];
+    struct report_row row;
+    struct err err = {0};
+
+    (void)state;
+    start(now);
+    assert_int_equal(report_table_due_targets(store, now, &arena, targets, 4),
+                     2);
+    assert_true(report_table_again(store, today, "a.example", now + 9, &err));
+    note(&targets[0], TARGET_ACCEPTED, now + 10);
+    note(&targets[1], TARGET_FAILED, now + 10);
+    row = get(today, "a.example");
+    assert_string_equal(row.state, REPORT_PLANNED);
+    assert_string_equal(row.error, "");
+    assert_int_equal(report_table_due(store, now + 9, &arena, &row, 1), 1);
 }
 
 static void
@@ -418,8 +488,11 @@ main(void)
         TEST(late_reports_go_soon),
         TEST(the_id_stays),
         TEST(every_target_until_one_accepts),
+        TEST(a_try_counts_before_it_is_made),
+        TEST(forgotten_during_its_lookup),
         TEST(failed_when_none_accepts),
         TEST(again_by_hand),
+        TEST(again_during_an_attempt),
         TEST(back_off_grows_to_its_limit),
         TEST(which_sessions_concern),
         TEST(one_notice_in_an_interval),
