@@ -263,6 +263,24 @@ make_client(struct loop *loop, const struct settings *settings, struct err *err)
     return client;
 }
 
+/* The first one of a process: without our own authorities where they cannot be
+ * read, for mail has to go on.  Policies they vouched for are still kept. */
+static struct https_client *
+make_first_client(struct loop *loop, const struct settings *settings,
+                  struct err *err)
+{
+    const struct https_options plain = {
+        .allow_private = settings->sts.allow_private_addresses,
+    };
+    struct https_client *client = make_client(loop, settings, err);
+
+    if (client != NULL || settings->sts.authority_count == 0)
+        return client;
+    log_event(NULL, LOG_ERROR, "sts.authorities_failed",
+              LOG_STR("error", err->text));
+    return https_client_new(loop, &plain, err);
+}
+
 static bool
 open_file(struct sts_cache *cache, struct err *err)
 {
@@ -301,7 +319,7 @@ sts_cache_new(struct loop *loop, struct settings *settings,
     list_init(&cache->waiting);
     list_init(&cache->listings);
     sts_sweep_start(cache);
-    cache->https = make_client(loop, settings, err);
+    cache->https = make_first_client(loop, settings, err);
     if (cache->https != NULL && open_file(cache, err))
         return cache;
     sts_cache_free(cache);

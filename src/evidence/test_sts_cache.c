@@ -498,6 +498,22 @@ test_reload(void **state UNUSED)
     sts_cache_set(world.cache, &world.settings, NULL);
 }
 
+/* A process that starts again goes on, with what all believe. */
+static void
+test_restart_without_files(void **state UNUSED)
+{
+    char bad[] = "bad", *authorities[1] = {bad};
+
+    world.settings.sts.authorities = authorities;
+    world.settings.sts.authority_count = 1;
+    world_restart();
+    assert_non_null(world.cache);
+    assert_int_equal(look("a.test", false).state, STS_POLICY);
+    world.settings.sts.authorities = NULL;
+    world.settings.sts.authority_count = 0;
+    world_restart();
+}
+
 static void
 fill(size_t from, size_t to)
 {
@@ -830,6 +846,7 @@ main(void)
         CASE(test_cancel),
         CASE(test_end_under_way),
         CASE(test_reload),
+        CASE(test_restart_without_files),
         CASE(test_longest_unused_go),
         CASE(test_restart),
         CASE(test_damage),

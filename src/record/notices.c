@@ -127,9 +127,9 @@ goes_to(const struct notices *n, const char *domain)
     return false;
 }
 
-static bool
-compose(struct notices *n, const struct notice_mail *mail, struct buf *out,
-        struct err *err)
+/* One that cannot be signed goes as it is: it is worth more than that. */
+static void
+compose(struct notices *n, const struct notice_mail *mail, struct buf *out)
 {
     const struct tls_report_settings *settings = settings_of(n);
     const struct notice notice = {
@@ -145,12 +145,14 @@ compose(struct notices *n, const struct notice_mail *mail, struct buf *out,
         .wall_s = now_s(n),
     };
     struct buf text = {0};
-    bool ok;
+    struct err err;
 
     notice_write(&notice, &text);
-    ok = world_sign(n->world, buf_view(&text), now_s(n), out, err);
+    if (!world_sign(n->world, buf_view(&text), now_s(n), out, &err)) {
+        buf_reset(out);
+        buf_add(out, buf_view(&text));
+    }
     buf_fini(&text);
-    return ok;
 }
 
 /* The moment is written down before the mail goes: after a crash between the
@@ -160,9 +162,9 @@ submit(struct notices *n, struct notice_mail *mail, struct err *err)
 {
     const struct tls_report_settings *settings = settings_of(n);
     struct buf message = {0};
-    bool ok = compose(n, mail, &message, err) &&
-              troubles_told(n->store, mail->domain, now_s(n), err);
+    bool ok = troubles_told(n->store, mail->domain, now_s(n), err);
 
+    compose(n, mail, &message);
     if (ok)
         outbox_send(n->loop, n->world->settings->state_dir,
                     &(struct outbox_mail){

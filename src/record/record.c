@@ -7,6 +7,7 @@
 
 enum { OPEN_AGAIN = 10000 }; /* ms */
 #define DATABASE_ALERT "record.database"
+#define FILES_ALERT "tls_reports.files"
 
 static int64_t
 today(const struct record *record)
@@ -18,6 +19,16 @@ static void
 alert(struct record *record, bool raised, const char *text)
 {
     record->host->alert(record->host, DATABASE_ALERT, raised, text);
+}
+
+static void
+tell_of_files(struct record *record)
+{
+    const char *trouble = record->world->trouble;
+    bool raised = trouble[0] != '\0';
+
+    record->host->alert(record->host, FILES_ALERT, raised,
+                        raised ? trouble : "all can be used");
 }
 
 /* --- What comes from the ledger ------------------------------------------- */
@@ -152,6 +163,7 @@ record_new(struct service_host *host, struct settings *settings,
         record_free(record);
         return NULL;
     }
+    tell_of_files(record);
     timer_arm(&record->opening, 0);
     return record;
 }
@@ -191,6 +203,7 @@ record_commit(struct record *record)
         dispatch_set_world(record->dispatch, record->world);
         notices_set_world(record->notices, record->world);
     }
+    tell_of_files(record);
     world_free(old);
 }
 

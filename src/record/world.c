@@ -20,34 +20,50 @@ make_resolver(struct record_world *world, struct loop *loop, struct err *err)
     return world->resolver != NULL;
 }
 
+static void
+note_trouble(struct record_world *world, const struct err *err)
+{
+    size_t used = strlen(world->trouble);
+
+    snprintf(world->trouble + used, sizeof world->trouble - used, "%s%s",
+             used > 0 ? "; " : "", err->text);
+}
+
 static bool
 make_https(struct record_world *world, struct loop *loop, struct err *err)
 {
     const struct tls_report_settings *reports = &world->settings->tls_reports;
-    const struct https_options options = {
+    struct https_options options = {
         .authorities = reports->authorities,
         .authority_count = reports->authority_count,
         .allow_private = reports->allow_private_addresses,
     };
 
     world->https = https_client_new(loop, &options, err);
+    if (world->https == NULL && options.authority_count > 0) {
+        err_wrap(err, "tls_reports.authorities");
+        note_trouble(world, err);
+        options.authority_count = 0;
+        world->https = https_client_new(loop, &options, err);
+    }
     return world->https != NULL;
 }
 
-static bool
-load_keys(struct record_world *world, struct err *err)
+static void
+load_keys(struct record_world *world)
 {
     const struct tls_report_settings *reports = &world->settings->tls_reports;
 
     world->keys =
         mem_alloc_array(reports->dkim_name_count + 1, sizeof *world->keys);
-    for (size_t i = 0; i < reports->dkim_name_count; i++) {
-        world->keys[i] = dkim_key_load(reports->dkim[i]->key, err);
+    world->key_count = reports->dkim_name_count;
+    for (size_t i = 0; i < world->key_count; i++) {
+        struct err err;
+
+        world->keys[i] = dkim_key_load(reports->dkim[i]->key, &err);
         if (world->keys[i] == NULL)
-            return false;
-        world->key_count++;
+            note_trouble(world, &err);
     }
-    return true;
 }
 
 struct record_world *
@@ -56,8 +72,8 @@ world_new(struct loop *loop, struct settings *settings, struct err *err)
     struct record_world *world = mem_alloc(sizeof *world);
 
     world->settings = settings_ref(settings);
-    if (make_resolver(world, loop, err) && make_https(world, loop, err) &&
-        load_keys(world, err))
+    load_keys(world);
+    if (make_resolver(world, loop, err) && make_https(world, loop, err))
         return world;
     world_free(world);
     return NULL;
@@ -92,6 +108,7 @@ world_sign(const struct record_world *world, struct sv message, int64_t wall_s,
            struct buf *out, struct err *err)
 {
     const struct tls_report_settings *reports = &world->settings->tls_reports;
+    bool is_signed = world->key_count == 0;
 
     for (size_t i = 0; i < world->key_count; i++) {
         const struct dkim_signing signing = {
@@ -101,8 +118,15 @@ world_sign(const struct record_world *world, struct sv message, int64_t wall_s,
             .wall_s = wall_s,
         };
 
+        if (signing.key == NULL)
+            continue;
         if (!dkim_sign(&signing, message, out, err))
             return false;
+        is_signed = true;
+    }
+    if (!is_signed) {
+        err_set(err, "no key that signs can be used: %s", world->trouble);
+        return false;
     }
     buf_add(out, message);
     return true;

@@ -255,9 +255,11 @@ check_contexts(const struct checker *c)
 
 bool
 settings_check(struct settings *settings, const struct conf_doc *doc,
-               struct arena *arena, bool check_files, struct err *err)
+               struct arena *arena, const struct settings_options *options,
+               struct err *err)
 {
     struct checker c = {settings, doc, err};
+    bool check_files = options->check_files;
 
     set_node_defaults(settings, arena);
     return set_ocsp_files(&c, arena) && check_listeners(&c) &&
@@ -265,6 +267,7 @@ settings_check(struct settings *settings, const struct conf_doc *doc,
            settings_check_profiles(settings, doc, err) &&
            settings_check_destinations(settings, doc, arena, check_files,
                                        err) &&
-           settings_check_evidence(settings, doc, arena, check_files, err) &&
+           settings_check_evidence(settings, doc, arena,
+                                   check_files && !options->in_force, err) &&
            (!check_files || (check_certificates(&c) && check_contexts(&c)));
 }

@@ -97,8 +97,7 @@ load(struct settings *settings, struct sv text, const char *path,
     for (size_t i = 0; i < settings->certificate_count; i++)
         settings->certificates[i].keep = options->keep_pairs;
     index_domains(settings);
-    return settings_check(settings, private->doc, arena, options->check_files,
-                          err) &&
+    return settings_check(settings, private->doc, arena, options, err) &&
            settings_override(settings, private->doc, arena,
                              options->check_files, err) &&
            make_flows(settings, arena, err);

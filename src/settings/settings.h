@@ -98,7 +98,7 @@ struct mail_flow_policy {
     uint32_t max_invalid_recipients_per_hour; /* RECIPIENTS_UNLIMITED */
     uint32_t max_invalid_recipients_code;
     char *max_invalid_recipients_text;
-    bool max_invalid_recipients_drop; /* … and the connection ends */
+    bool max_invalid_recipients_drop;   /* … and the connection ends */
     uint32_t max_handshakes_per_second; /* of one address; UINT32_MAX */
     uint32_t banner_code;
     char *banner_text;
@@ -436,6 +436,11 @@ struct settings_options {
     bool check_files;
     bool keep_pairs; /* the files changed, not the text: a certificate that
                       * cannot be used hinders no other */
+    bool in_force;   /* the text was checked before: files that only reports and
+                      * policies of others need (`dkim`, authorities of
+                      * `mta_sts` and `tls_reports`) are not looked at, so that
+                      * one that went bad since hinders neither a restart nor
+                      * new certificates; who uses them tells of it */
     uint64_t revision;
 };
 MUST_USE struct settings *settings_load(struct sv text, const char *path,

@@ -85,7 +85,8 @@ MUST_USE bool settings_override(struct settings *settings, struct conf_doc *doc,
  * (their strings in arena); false with err set as conf_refuse() does. */
 MUST_USE bool settings_check(struct settings *settings,
                              const struct conf_doc *doc, struct arena *arena,
-                             bool check_files, struct err *err);
+                             const struct settings_options *options,
+                             struct err *err);
 /* flow.c: completes the policies of a listener and makes its two tables, which
  * settings_flow_free() frees. */
 MUST_USE bool settings_flow_make(const struct settings *settings,

@@ -18,7 +18,8 @@ static const struct row rows[] = {
      "t.yaml:3:21: tls_reports.from: \"example.net\" is not a mail address in "
      "ASCII"},
     {"no ASCII", BASE "tls_reports: {failure_recipients: [ä@example.net]}\n",
-     "t.yaml:3:35: tls_reports.failure_recipients: \"?""?@example.net\" is "
+     "t.yaml:3:35: tls_reports.failure_recipients: \"?"
+     "?@example.net\" is "
      "not a mail address in ASCII"},
 };
 
@@ -67,12 +68,31 @@ files_are_read(void **state)
     assert_non_null(strstr(err.text, "mta_sts.authorities"));
 }
 
+/* A bad one must hinder neither a restart nor new certificates. */
+static void
+files_of_a_text_in_force(void **state)
+{
+    const struct settings_options options = {.check_files = true,
+                                             .in_force = true};
+    struct err err = {0};
+    struct settings *settings = settings_load(
+        SV(BASE "dkim: {k: {domain: example.org, key: /nonexistent/key}}\n"
+                "tls_reports: {dkim: [k], authorities: [/nonexistent/ca]}\n"
+                "mta_sts: {authorities: [/nonexistent/ca]}\n"),
+        "t.yaml", &options, &err);
+
+    (void)state;
+    assert_non_null(settings);
+    settings_unref(settings);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_left_out),
         cmocka_unit_test(files_are_read),
+        cmocka_unit_test(files_of_a_text_in_force),
     };
 
     return RUN_ROWS("evidence", check, rows) +

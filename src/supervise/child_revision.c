@@ -92,6 +92,7 @@ load_candidate(struct child_revision *candidate, struct err *err)
 {
     const struct settings_options options = {.check_files = true,
                                              .keep_pairs = candidate->of_files,
+                                             .in_force = true,
                                              .revision = candidate->number};
     struct stat status;
     void *text;

@@ -98,6 +98,7 @@ load(struct supervisor *s, struct sv text, struct revision *revision,
 {
     const struct settings_options options = {.check_files = true,
                                              .keep_pairs = revision->of_files,
+                                             .in_force = revision->of_files,
                                              .revision = revision->number};
 
     revision->settings = settings_load(text, s->config_path, &options, err);

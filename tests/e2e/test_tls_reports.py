@@ -8,7 +8,9 @@ import email.policy
 import gzip
 import http.server
 import json
+import os
 import re
+import signal
 import sqlite3
 import ssl
 import threading
@@ -436,6 +438,29 @@ def test_a_key_that_others_may_read_is_refused(place):
         key.chmod(0o600)
     done = place.gateway.call("dkim", "record", "r")
     assert done.stdout.startswith("r._domainkey." + ME)
+
+
+def test_a_key_that_went_bad_stops_no_process(place):
+    gateway = place.gateway
+    key = gateway.folder.parent / "rsa.key"
+
+    def pids():
+        return {p["name"]: p["pid"] for p in (gateway.status() or {}).get(
+            "processes", []) if p["state"] == "ready"}
+
+    before = pids()
+    key.chmod(0o640)
+    try:
+        for name in ("controller", "receiver", "sender"):
+            os.kill(before[name], signal.SIGKILL)
+            rig.wait_for(lambda: pids().get(name, before[name]) != before[name],
+                         what=f"{name} is back")
+        rig.wait_for(lambda: "tls_reports.files" in gateway.call("alerts").stdout,
+                     what="an alert")
+    finally:
+        key.chmod(0o600)
+    gateway.call("reload")
+    assert "tls_reports.files" not in gateway.call("alerts").stdout
 
 
 @pytest.mark.parametrize("text, valid", [
