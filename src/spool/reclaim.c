@@ -1,9 +1,10 @@
 /* Which segments may go, and how they go.
  *
  * A segment goes when the sender needs nothing in it, no registered reader has
- * still to read it, nobody in this process has it open and it is not the one
- * being written.  Its body files go with it.  Where a segment stays and the
- * next one goes, the place where it ends is sealed into it first. */
+ * still to read it (while there is room for that), nobody in this process has
+ * it open and it is not the one being written.  Its body files go with it.
+ * Where a segment stays and the next one goes, the place where it ends is
+ * sealed into it first. */
 #include "base/log.h"
 #include "spool/keeper.h"
 #include "spool/segments.h"
@@ -273,6 +274,25 @@ remove_bodies(struct reclaim *r)
                   LOG_STR("reason", "cannot read the body directory"));
 }
 
+/* Mail comes before what is counted of it: a reader that is dead must not fill
+ * the disk until mail is refused.  It finds a gap when it comes back. */
+static void
+pass_over_readers(struct spool *spool, uint64_t needed[2])
+{
+    uint64_t room = disk_free_bytes(spool->dir);
+    bool low = room / 2 < spool->limits.min_free;
+
+    if (!low)
+        atomic_store(&spool->readers_passed, false);
+    if (!low || (needed[SPOOL_INTAKE] == UINT64_MAX &&
+                 needed[SPOOL_LEDGER] == UINT64_MAX))
+        return;
+    needed[SPOOL_INTAKE] = needed[SPOOL_LEDGER] = UINT64_MAX;
+    if (!atomic_exchange(&spool->readers_passed, true))
+        log_event(NULL, LOG_WARNING, "spool.readers_passed",
+                  LOG_U64("free", room));
+}
+
 size_t
 spool_reclaim(struct spool *spool, enum spool_journal journal,
               uint32_t before_segment, const uint32_t *keep, size_t keep_count)
@@ -289,6 +309,7 @@ spool_reclaim(struct spool *spool, enum spool_journal journal,
     if (!dir_each(readers.dir, note_reader, &readers, NULL) ||
         !segment_list_read(spool->journal_dir[journal], &r.list, NULL))
         return 0;
+    pass_over_readers(spool, readers.next);
     r.needed = readers.next[journal];
     r.freed.numbers =
         mem_alloc_array(r.list.count + 1, sizeof *r.freed.numbers);

@@ -211,9 +211,10 @@ MUST_USE bool spool_checkpoint_read(struct spool *spool, struct buf *out,
 
 /* Reclaim: the sender says that nothing it needs lies in segments of this
  * journal before `segment`, except those listed in keep (ascending).  Frees
- * what no other registered reader needs: recycled as spare segments or
- * removed, large bodies with them.  Blocks: call on a pool thread. Returns the
- * number of segments freed. */
+ * what no other registered reader needs (below twice min_free bytes of room:
+ * also what one needs): recycled as spare segments or removed, large bodies
+ * with them.  Blocks: call on a pool thread. Returns the number of segments
+ * freed. */
 size_t spool_reclaim(struct spool *spool, enum spool_journal journal,
                      uint32_t before_segment, const uint32_t *keep,
                      size_t keep_count);
@@ -225,7 +226,9 @@ void spool_set_aside(struct spool *spool, struct spool_place place);
  * durable). Cheap; the unlink happens elsewhere. */
 void spool_content_drop(struct spool *spool, struct spool_place place);
 /* A further reader (the controller's database) registers how far it is; reclaim
- * keeps everything from there on. Persistent under its name. */
+ * keeps everything from there on while there is room (spool_reclaim()), so a
+ * reader that falls behind may find a gap in the sequence. Persistent under its
+ * name. */
 MUST_USE bool spool_reader_keep(struct spool *spool, const char *name,
                                 uint64_t intake_next, uint64_t ledger_next,
                                 struct err *err);

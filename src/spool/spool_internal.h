@@ -31,6 +31,7 @@ struct spool {
     struct keeper *keeper;
     struct body_pool *bodies;
     struct port_list *ports;
+    atomic_bool readers_passed; /* told, for want of room */
 };
 
 bool spool_has_writer(const struct spool *spool, enum spool_journal journal);

@@ -375,6 +375,31 @@ reclaim_respects_readers(void)
                      last - 2);
 }
 
+/* A dead reader does not fill the disk; when it comes back it finds what is
+ * left, behind a gap. */
+static void
+reclaim_passes_over_readers(void)
+{
+    struct spool_settings tight = small_limits;
+    struct spool_reader *reader;
+    struct spool_record record;
+    struct err err = {0};
+
+    fill_segments();
+    uint32_t last = spool_place_segment(before.places[MANY - 1]);
+    assert_true(spool_reader_keep(spool, "database", 0, 0, &err));
+    assert_int_equal(spool_reclaim(spool, SPOOL_INTAKE, last, NULL, 0), 0);
+    tight.min_free = UINT64_MAX / 2;
+    spool_set_limits(spool, &tight);
+    assert_int_equal(spool_reclaim(spool, SPOOL_INTAKE, last, NULL, 0),
+                     last - 1);
+    reader = spool_reader_new(spool, SPOOL_INTAKE, 1, &err);
+    assert_non_null(reader);
+    assert_int_equal(spool_reader_next(reader, &record, &err), SPOOL_RECORD);
+    assert_int_equal(spool_place_segment(record.place), last);
+    spool_reader_free(reader);
+}
+
 /* What may hold a message is not overwritten by a later segment. */
 static void
 reclaim_sets_aside(void)
@@ -451,6 +476,7 @@ static const struct named {
     {"reclaim keeps what is listed", reclaim_keeps, 0},
     {"recycled under a reader", recycled_under_a_reader, 2},
     {"reclaim respects readers", reclaim_respects_readers, 0},
+    {"reclaim passes over readers", reclaim_passes_over_readers, 0},
     {"reclaim sets damaged segments aside", reclaim_sets_aside, 0},
     {"a dropped body", body_dropped, 0},
     {"verify finds damage", verify_finds, 0},
