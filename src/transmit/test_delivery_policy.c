@@ -652,6 +652,7 @@ on_session(void *arg, const struct ledger_session *session)
     static const char *const policies[] = {"none", "tlsa", "sts"};
     struct stage *t = arg;
     struct buf *out = &t->sessions;
+    struct sv id = {0};
     char text[512];
 
     assert_sv(session->domain, "y.test");
@@ -662,8 +663,14 @@ on_session(void *arg, const struct ledger_session *session)
             *p = ' ';
     if (session->policy == LEDGER_POLICY_TLSA && text[0] != '\0')
         snprintf(text + strlen("3 1 1 "), 8, "…");
+    /* Told or not, TLSA records have an id. */
+    if (session->policy == LEDGER_POLICY_TLSA &&
+        session->result != TLS_RESULT_DNSSEC_INVALID)
+        assert_int_equal(session->policy_id.n, 16);
+    if (session->policy == LEDGER_POLICY_STS)
+        id = session->policy_id;
     buf_printf(out, "%s%s%.*s %s %s%.*s [%s]\n", policies[session->policy],
-               session->policy_id.n > 0 ? "/" : "", SV_ARG(session->policy_id),
+               id.n > 0 ? "/" : "", SV_ARG(id),
                ledger_tls_result_name(session->result),
                session->enforced ? "enforced " : "", SV_ARG(session->host),
                text);
@@ -826,6 +833,71 @@ test_fresh_once(void **state)
     tear_down(&t);
 }
 
+/* A look at the policy that took long still leads to a second try, not to the
+ * first server for ever. */
+static void
+test_slow_look(void **state)
+{
+    static const struct scene row = {
+        "the policy is gone, and what was known is old",
+        {TLS, .certificate = "other"},
+        {.down = true},
+        "{}",
+        .sts = {STS_POLICY, &enforce_a, "1"},
+        .fresh = {STS_ABSENT, NULL, ""},
+    };
+    struct stage t;
+
+    (void)state;
+    set_up(&t, &row);
+    t.delivery->stale_ms = 0;
+    send_mail(&t);
+    assert_int_equal(t.a.connections, 2);
+    assert_int_equal(sts_asked, 1);
+    assert_string_equal(buf_cstr(&t.queue.events),
+                        RELAYED("a.test", "TLSv1.3", "failed"));
+    tear_down(&t);
+}
+
+static void
+commit_at_second(void *arg, const struct ledger_session *session)
+{
+    struct stage *t = arg;
+    struct settings *next;
+    struct err err;
+
+    if (!sv_eq(session->host, SV("b.test")))
+        return;
+    next = make_settings("{tls: no}");
+    assert_true(delivery_prepare(t->delivery, next, &err));
+    delivery_commit(t->delivery);
+    settings_unref(next);
+}
+
+/* New settings come while the last server is tried: nothing counts as tried by
+ * the old ones. */
+static void
+test_reload_at_last(void **state)
+{
+    static const struct scene row = {
+        "the first lacks REQUIRETLS, the second fails",
+        {TLS, .certificate = "good"},
+        {TLS, .certificate = "self"},
+        "{}",
+        .demands = ENVELOPE_REQUIRETLS,
+        .sts = {STS_POLICY, &enforce_all, "1"},
+    };
+    struct stage t;
+
+    (void)state;
+    set_up(&t, &row);
+    delivery_set_on_session(t.delivery, commit_at_second, &t);
+    send_mail(&t);
+    assert_string_equal(buf_cstr(&t.queue.events), "ended idle\n");
+    assert_int_equal(t.queue.ready.length, 1);
+    tear_down(&t);
+}
+
 /* Ends while a look-up is under way: nothing comes back. */
 static void
 test_drop_at_lookup(void **state)
@@ -920,6 +992,8 @@ main(void)
         cmocka_unit_test(test_warm),
         cmocka_unit_test(test_overtaken),
         cmocka_unit_test(test_fresh_once),
+        cmocka_unit_test(test_slow_look),
+        cmocka_unit_test(test_reload_at_last),
         cmocka_unit_test(test_drop_at_lookup),
         cmocka_unit_test(test_exhausted),
     };
