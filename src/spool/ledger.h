@@ -124,9 +124,11 @@ struct ledger_session {
     int64_t ended_us;
     struct sv domain; /* policy domain: of the recipients, canonical */
     enum ledger_policy policy;
-    struct sv policy_id; /* STS: its id; else empty */
+    /* STS: its id; TLSA: what tells these records from others; else empty. */
+    struct sv policy_id;
     /* STS: the lines of sts_policy_print(); TLSA: a record a line; empty where
-     * the same stood in an earlier session of this domain on this day. */
+     * the same stood in an earlier session of this domain and id on this day.
+     */
     struct sv policy_text;
     enum ledger_tls_result result;
     bool enforced; /* the result decided; not: it was only noted (testing) */

@@ -9,6 +9,7 @@ enum {
     KEEP_MS = 5000,
     PAUSE_MS = 5000,
     STALE_MS = 300000,
+    TOLD_MS = 900000,
     DROP_WAIT_S = 2, /* for a loop to drop its sessions */
 };
 
@@ -80,6 +81,7 @@ delivery_new(struct loop **loops, size_t loop_count, struct settings *settings,
     delivery->keep_ms = KEEP_MS;
     delivery->pause_ms = PAUSE_MS;
     delivery->stale_ms = STALE_MS;
+    delivery->told_ms = TOLD_MS;
     delivery->idle_task.run = on_idle;
     delivery->workers = mem_alloc_array(loop_count, sizeof *delivery->workers);
     delivery->worker_count = loop_count;

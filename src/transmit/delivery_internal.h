@@ -89,10 +89,11 @@ struct delivery {
     uint64_t pause_ms; /* before a session too many for the server ends */
     uint64_t stale_ms; /* then route and evidence are looked up anew before the
                         * next connection or message of a long session */
+    uint64_t told_ms;  /* how long a policy's text is not told again */
     atomic_uint next_id;
     struct delivery_memory down;  /* "ip:port" */
     struct delivery_memory clear; /* decision key and host */
-    struct delivery_memory told;  /* policies written down today */
+    struct delivery_memory told;  /* policies written down of late */
 };
 
 struct session {

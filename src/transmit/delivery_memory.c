@@ -1,6 +1,10 @@
 #include "transmit/delivery_memory.h"
 
-enum { NOTES_MAX = 10000 };
+enum {
+    NOTES_MAX = 10000,
+    SCAN_MS = 60000, /* between two walks over all notes */
+    SAMPLE = 16,     /* of notes that are looked at to drop one */
+};
 
 struct note {
     uint64_t until;
@@ -30,6 +34,52 @@ drop_notes(struct delivery_memory *memory, uint64_t expired_at)
     }
 }
 
+static bool
+next_around(struct delivery_memory *memory, struct note **note)
+{
+    struct sv key;
+    void *value;
+
+    if (!map_next(&memory->notes, &memory->hand, &key, &value)) {
+        memory->hand = 0;
+        if (!map_next(&memory->notes, &memory->hand, &key, &value))
+            return false;
+    }
+    *note = value;
+    return true;
+}
+
+/* The first to expire of some: to find that of all would take a walk over all
+ * for each new note. */
+static void
+drop_one(struct delivery_memory *memory)
+{
+    struct note *first = NULL, *note;
+    size_t cursor = 0;
+
+    for (int i = 0; i < SAMPLE && next_around(memory, &note); i++) {
+        if (first != NULL && first->until <= note->until)
+            continue;
+        first = note;
+        cursor = memory->hand;
+    }
+    if (first != NULL)
+        mem_free(map_remove_at(&memory->notes, cursor));
+}
+
+static void
+make_room(struct delivery_memory *memory, uint64_t now)
+{
+    if (memory->notes.count < NOTES_MAX)
+        return;
+    if (now >= memory->next_scan) {
+        drop_notes(memory, now);
+        memory->next_scan = now + SCAN_MS;
+    }
+    if (memory->notes.count >= NOTES_MAX)
+        drop_one(memory);
+}
+
 void
 delivery_memory_fini(struct delivery_memory *memory)
 {
@@ -45,15 +95,13 @@ delivery_memory_note(struct delivery_memory *memory, struct sv key,
     struct note *note;
 
     pthread_mutex_lock(&memory->lock);
-    if (memory->notes.count >= NOTES_MAX)
-        drop_notes(memory, now);
     note = map_get(&memory->notes, key);
-    if (note == NULL && memory->notes.count < NOTES_MAX) {
+    if (note == NULL) {
+        make_room(memory, now);
         note = mem_alloc(sizeof *note);
         map_put(&memory->notes, key, note);
     }
-    if (note != NULL)
-        note->until = until;
+    note->until = until;
     pthread_mutex_unlock(&memory->lock);
 }
 

@@ -11,8 +11,9 @@
 #include "mail/date.h"
 #include "tls/describe.h"
 #include "tls/expiry.h"
+#include <openssl/evp.h>
 
-enum { DAY_S = 86400, DAYS_OF_DAILY = 14 };
+enum { DAY_S = 86400, DAYS_OF_DAILY = 14, ID_BYTES = 8, SHA256_BYTES = 32 };
 
 static bool
 counts(const struct session *s)
@@ -45,48 +46,77 @@ print_records(const struct dane_evidence *dane, struct buf *out)
     }
 }
 
-/* The policy as the report wants it, unless it was told today. */
+/* The policy that a session was under. */
+struct told_policy {
+    struct buf text; /* as the report wants it */
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    char id[ID_BYTES * 2 + 1]; /* of TLSA records, which have none themselves */
+};
+
 static void
 print_policy(const struct session *s, size_t target,
-             const struct tls_decision *decision, struct buf *out)
+             const struct tls_decision *decision, struct told_policy *policy)
+{
+    const struct dane_evidence *dane =
+        target < s->dane_count ? s->dane[target] : NULL;
+    struct sv text;
+
+    if (decision->policy == LEDGER_POLICY_STS && s->sts.policy != NULL)
+        sts_policy_print(s->sts.policy, &policy->text);
+    else if (decision->policy == LEDGER_POLICY_TLSA && dane != NULL)
+        print_records(dane, &policy->text);
+    text = buf_view(&policy->text);
+    if (EVP_Digest(text.p, text.n, policy->digest, NULL, EVP_sha256(), NULL) !=
+        1)
+        abort(); /* tls_init() has seen it work */
+    if (decision->policy == LEDGER_POLICY_TLSA && text.n > 0)
+        for (size_t i = 0; i < ID_BYTES; i++)
+            snprintf(policy->id + 2 * i, 3, "%02x", policy->digest[i]);
+}
+
+/* The text need not be told with each session: it was, a little while ago.
+ * That is not for all of the day, as what was written then may have got lost
+ * before anybody counted it. */
+static bool
+was_told(const struct session *s, const struct told_policy *policy)
 {
     struct delivery_memory *told = &s->delivery->told;
     int64_t wall_s = loop_wall_us(s->worker->loop) / 1000000;
     uint64_t now = loop_now(s->worker->loop);
     uint64_t left_ms = (uint64_t)(DAY_S - wall_s % DAY_S) * 1000;
-    const struct dane_evidence *dane =
-        target < s->dane_count ? s->dane[target] : NULL;
     struct buf key = {0};
+    bool was;
 
-    if (decision->policy == LEDGER_POLICY_STS && s->sts.policy != NULL)
-        sts_policy_print(s->sts.policy, out);
-    else if (decision->policy == LEDGER_POLICY_TLSA && dane != NULL)
-        print_records(dane, out);
+    if (left_ms > s->delivery->told_ms)
+        left_ms = s->delivery->told_ms;
     buf_printf(&key, "%s\n%s\n%lld\n", s->policy_domain, s->sts.id,
                (long long)(wall_s / DAY_S));
-    buf_add(&key, buf_view(out));
-    if (delivery_memory_has(told, buf_view(&key), now))
-        buf_reset(out);
-    else if (buf_length(out) > 0)
+    buf_add(&key, (struct sv){(const char *)policy->digest, SHA256_BYTES});
+    was = delivery_memory_has(told, buf_view(&key), now);
+    if (!was)
         delivery_memory_note(told, buf_view(&key), now, now + left_ms);
     buf_fini(&key);
+    return was;
 }
 
 static void
 tell(const struct session *s, size_t target,
      const struct tls_decision *decision, struct ledger_session *record)
 {
-    struct buf text = {0};
+    struct told_policy policy = {0};
 
-    print_policy(s, target, decision, &text);
+    print_policy(s, target, decision, &policy);
     record->ended_us = loop_wall_us(s->worker->loop);
     record->domain = sv_of(s->policy_domain);
     record->policy = decision->policy;
     if (decision->policy == LEDGER_POLICY_STS)
         record->policy_id = sv_of(s->sts.id);
-    record->policy_text = buf_view(&text);
+    else
+        record->policy_id = sv_of(policy.id);
+    if (buf_length(&policy.text) > 0 && !was_told(s, &policy))
+        record->policy_text = buf_view(&policy.text);
     s->delivery->on_session(s->delivery->session_arg, record);
-    buf_fini(&text);
+    buf_fini(&policy.text);
 }
 
 static void

@@ -783,7 +783,36 @@ test_warm(void **state)
     tear_down(&t);
 }
 
-/* … unless there is another policy by now. */
+/* What a policy says is told once, and after a while again. */
+static void
+test_told(void **state)
+{
+#define TOLD(text) "tlsa validation-failure enforced a.test [" text "]\n"
+    static const struct scene row = {
+        "DANE does not match",
+        {TLS, .certificate = "good"},
+        {.down = true},
+        "{}",
+        .sts = {STS_ABSENT, NULL, ""},
+        .tlsa_a = TLSA_DIFFERS,
+    };
+    struct stage t;
+
+    (void)state;
+    for (int round = 0; round < 2; round++) {
+        set_up(&t, &row);
+        if (round == 1)
+            t.delivery->told_ms = 0;
+        send_mail(&t);
+        send_mail(&t);
+        assert_string_equal(buf_cstr(&t.sessions),
+                            round == 0 ? TOLD("3 1 1 …") TOLD("")
+                                       : TOLD("3 1 1 …") TOLD("3 1 1 …"));
+        tear_down(&t);
+    }
+}
+
+/* A kept connection takes no more when there is another policy by now. */
 static void
 test_overtaken(void **state)
 {
@@ -990,6 +1019,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_warm),
+        cmocka_unit_test(test_told),
         cmocka_unit_test(test_overtaken),
         cmocka_unit_test(test_fresh_once),
         cmocka_unit_test(test_slow_look),

@@ -47,9 +47,20 @@ test_memory(void **state)
         snprintf(key, sizeof key, "k%d", i);
         delivery_memory_note(&memory, sv_of(key), 0, 1000);
     }
-    assert_false(delivery_memory_has(&memory, SV("k11999"), 1));
-    delivery_memory_note(&memory, SV("new"), 2000, 3000);
-    assert_true(delivery_memory_has(&memory, SV("new"), 2001));
+    assert_true(delivery_memory_has(&memory, SV("k11999"), 1));
+    assert_int_equal(memory.notes.count, 10000);
+    /* What lasts longer stays. */
+    delivery_memory_note(&memory, SV("long"), 1, 1000000);
+    for (int i = 0; i < 30000; i++) {
+        snprintf(key, sizeof key, "m%d", i);
+        delivery_memory_note(&memory, sv_of(key), 1, 1001);
+    }
+    assert_true(delivery_memory_has(&memory, SV("long"), 1));
+    assert_true(delivery_memory_has(&memory, SV("m29999"), 1));
+    assert_int_equal(memory.notes.count, 10000);
+    delivery_memory_note(&memory, SV("new"), 70000, 71000);
+    assert_true(delivery_memory_has(&memory, SV("new"), 70001));
+    assert_int_equal(memory.notes.count, 2);
     delivery_memory_fini(&memory);
 }
 
