@@ -96,6 +96,7 @@ enum client_lack {
     CLIENT_LACKS_SMTPUTF8,   /* RFC 6531 */
     CLIENT_LACKS_SIZE,       /* RFC 1870: larger than the server takes */
     CLIENT_LACKS_REQUIRETLS, /* RFC 8689 */
+    CLIENT_LACKS_TLS,        /* it was decided without the message's demands */
 };
 enum client_lack client_lacks(const struct client *client,
                               const struct parcel *parcel);

@@ -217,6 +217,18 @@ needs_smtputf8(const struct parcel *parcel)
     return false;
 }
 
+/* The queue gives a session one set of demands; should it ever be wrong about a
+ * message, that must not go out with less. */
+static bool
+is_below_demands(const struct client *client, const struct parcel *parcel)
+{
+    unsigned demands = parcel->envelope.tls_demands;
+    enum tls_floor floor = client->plan.decision.floor;
+
+    return ((demands & ENVELOPE_TLS_REQUIRED) && floor < FLOOR_ENCRYPTED) ||
+           ((demands & ENVELOPE_TLS_VERIFIED) && floor < FLOOR_VERIFIED);
+}
+
 enum client_lack
 client_lacks(const struct client *client, const struct parcel *parcel)
 {
@@ -225,6 +237,8 @@ client_lacks(const struct client *client, const struct parcel *parcel)
     if ((parcel->envelope.tls_demands & ENVELOPE_REQUIRETLS) &&
         !((has & EXT_REQUIRETLS) && client->plan.decision.requiretls))
         return CLIENT_LACKS_REQUIRETLS;
+    if (is_below_demands(client, parcel))
+        return CLIENT_LACKS_TLS;
     if (!(has & EXT_SMTPUTF8) && needs_smtputf8(parcel))
         return CLIENT_LACKS_SMTPUTF8;
     if (!(has & EXT_8BITMIME) && parcel->envelope.eight_bit)
@@ -257,9 +271,12 @@ client_refuse(struct parcel *parcel, enum client_lack lack)
             {{5, 7, 30}, /* RFC 8689 section 4.2.1 */
              "the message demands REQUIRETLS and no server of the destination "
              "offers it"},
+        [CLIENT_LACKS_TLS] = {{4, 7, 5},
+                              "the message demands more of TLS than the "
+                              "connection was decided to have"},
     };
     struct client_verdict verdict = {
-        .outcome = OUTCOME_FAILED,
+        .outcome = lack == CLIENT_LACKS_TLS ? OUTCOME_DEFERRED : OUTCOME_FAILED,
         .status = refusals[lack].status,
         .text = sv_of(refusals[lack].text),
     };
