@@ -154,14 +154,20 @@ describe_targets(struct record *record, int64_t day, const char *domain)
     return targets;
 }
 
+/* Two statements: one for all cannot use the index. */
 #define LIST_SELECT                                                            \
     "select p.day, p.domain, sum(p.succeeded), sum(p.failed),"                 \
     " coalesce(max(r.state), 'counting'), coalesce(max(r.error), ''),"         \
     " coalesce(max(r.due), 0)"                                                 \
     " from tls_policies p left join tls_reports r"                             \
     " on r.day = p.day and r.domain = p.domain"                                \
-    " where ($1 = '' or p.domain = $1) and ($2 < 0 or p.day = $2)"             \
+    " where "
+#define LIST_MANY                                                              \
+    LIST_SELECT                                                                \
+    "($1 = '' or p.domain = $1) and ($2 < 0 or p.day = $2)"                    \
     " group by p.day, p.domain order by p.day desc, p.domain limit $3"
+#define LIST_ONE                                                               \
+    LIST_SELECT "p.domain = $1 and p.day = $2 group by p.day, p.domain"
 
 static json_t *
 take_item(struct record *record, struct store_query *query)
@@ -199,9 +205,13 @@ call_list(struct record *record, struct rpc_call *call)
     if ((param(call, "domain")[0] != '\0' && !take_domain(call, &subject)) ||
         (param(call, "date")[0] != '\0' && !take_day(call, &subject)))
         return;
-    query = STORE_QUERY(record->store, LIST_SELECT, STORE_TEXT(subject.domain),
-                        STORE_I64(subject.day),
-                        STORE_I64(limit > 0 ? limit : LIST_MAX));
+    if (subject.domain[0] != '\0' && subject.day >= 0)
+        query = STORE_QUERY(record->store, LIST_ONE, STORE_TEXT(subject.domain),
+                            STORE_I64(subject.day));
+    else
+        query = STORE_QUERY(record->store, LIST_MANY,
+                            STORE_TEXT(subject.domain), STORE_I64(subject.day),
+                            STORE_I64(limit > 0 ? limit : LIST_MAX));
     while (store_next(query))
         rpc_item(call, take_item(record, query));
     if (store_end(query, &err))
@@ -214,9 +224,8 @@ call_list(struct record *record, struct rpc_call *call)
 static json_t *
 describe_one(struct record *record, int64_t day, const char *domain)
 {
-    struct store_query *query =
-        STORE_QUERY(record->store, LIST_SELECT, STORE_TEXT(domain),
-                    STORE_I64(day), STORE_I64(1));
+    struct store_query *query = STORE_QUERY(record->store, LIST_ONE,
+                                            STORE_TEXT(domain), STORE_I64(day));
     json_t *item = store_next(query) ? take_item(record, query) : NULL;
 
     (void)!store_end(query, NULL);

@@ -60,6 +60,28 @@ find_by_content(struct store *store, const struct key *key, int64_t *policy,
         policy, err);
 }
 
+/* The text of this policy was lost with the session that had it. */
+static bool
+fill_policy(struct store *store, const struct key *key, int64_t *policy,
+            struct err *err)
+{
+    if (key->sts_id.n == 0)
+        return true;
+    if (!take_policy(
+            STORE_QUERY(store,
+                        "select policy from tls_policies where day = $1"
+                        " and domain = $2 and type = $3 and sts_id = $4"
+                        " and content = ''",
+                        STORE_I64(key->day), STORE_SV(key->domain),
+                        STORE_TEXT(key->type), STORE_SV(key->sts_id)),
+            policy, err))
+        return false;
+    return *policy == 0 ||
+           STORE_RUN(store, err,
+                     "update tls_policies set content = $2 where policy = $1",
+                     STORE_I64(*policy), STORE_SV(key->content));
+}
+
 /* A session without the text of its policy had the same as one before it: of
  * that id, if it can be at that host (TLSA records are a host's), the newest.
  */
@@ -118,6 +140,8 @@ get_policy(struct store *store, const struct key *key, int64_t *policy,
     struct key vague = *key;
     int64_t count;
 
+    if (ok && *policy == 0 && key->content.n > 0)
+        ok = fill_policy(store, key, policy, err);
     if (!ok || *policy != 0)
         return ok;
     if (!count_policies(store, key, &count, err))
@@ -207,11 +231,10 @@ counts_add(struct store *store, const struct ledger_session *session,
 
 /* --- Reading -------------------------------------------------------------- */
 
+/* Room for rows that are counted first; 0 when the database fails. */
 static size_t
-count_rows(struct store *store, const char *sql, int64_t value)
+take_count(struct store_query *query)
 {
-    struct store_query *query = store_query(
-        store, (const struct store_value[]){{.sql = sql}, STORE_I64(value)}, 2);
     int64_t n;
 
     return take_policy(query, &n, NULL) ? (size_t)n : 0;
@@ -221,8 +244,9 @@ static bool
 load_failures(struct store *store, int64_t number, struct arena *arena,
               struct tlsrpt_policy *policy, struct err *err)
 {
-    size_t room = count_rows(
-        store, "select count(*) from tls_failures where policy = $1", number);
+    size_t room = take_count(STORE_QUERY(
+        store, "select count(*) from tls_failures where policy = $1",
+        STORE_I64(number)));
     struct store_query *query = STORE_QUERY(
         store,
         "select result, local_ip, host, helo, ip, reason, sum(sessions)"
@@ -253,8 +277,10 @@ counts_load(struct store *store, int64_t day, const char *domain,
             struct arena *arena, struct tlsrpt_report *report, struct err *err)
 {
     size_t room =
-        1 + count_rows(store,
-                       "select count(*) from tls_policies where day = $1", day);
+        1 + take_count(STORE_QUERY(store,
+                                   "select count(*) from tls_policies"
+                                   " where day = $1 and domain = $2",
+                                   STORE_I64(day), STORE_TEXT(domain)));
     struct store_query *query = STORE_QUERY(
         store,
         "select policy, type, content, succeeded, failed from tls_policies"

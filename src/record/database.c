@@ -4,7 +4,10 @@
 #include <errno.h>
 #include <time.h>
 
-enum { DAY_SECONDS = 86400, BUSY_MS = 5000 };
+enum {
+    DAY_SECONDS = 86400,
+    BUSY_MS = 100, /* the loop stands still meanwhile */
+};
 
 /* Never changed once released; new steps at the end. */
 static const char *const steps[] = {
@@ -138,32 +141,51 @@ database_first_day(struct store *store, int64_t *day, struct err *err)
 
 /* --- Opening -------------------------------------------------------------- */
 
+static bool
+is_empty(struct store *store, bool *empty, struct err *err)
+{
+    struct store_query *query =
+        STORE_QUERY(store, "select 1 from numbers limit 1");
+
+    *empty = !store_next(query);
+    return store_end(query, err);
+}
+
+/* A new one, or one in place of another that is gone: nobody knows whether the
+ * days before were reported. */
+static bool
+begin_today(struct store *store, int64_t today, struct err *err)
+{
+    bool empty;
+
+    return is_empty(store, &empty, err) &&
+           (!empty || number_set(store, "first_day", today, err));
+}
+
 static struct store *
-open_tables(const char *path, struct err *err)
+open_tables(const char *path, int64_t today, struct err *err)
 {
     const struct store_options options = {.busy_ms = BUSY_MS};
     struct store *store = store_open(path, &options, err);
 
-    if (store != NULL && !store_migrate(store, &schema, err)) {
-        store_close(store);
-        store = NULL;
-    }
-    return store;
+    if (store == NULL)
+        return NULL;
+    if (store_migrate(store, &schema, err) && begin_today(store, today, err))
+        return store;
+    store_close(store);
+    return NULL;
 }
 
-static struct store *
-begin_anew(const char *path, int64_t today, struct err *err)
+bool
+database_set_aside(const char *state_dir, struct err *err)
 {
-    struct store *store;
+    struct buf path = {0};
+    bool ok;
 
-    if (!store_set_aside(path, err))
-        return NULL;
-    store = open_tables(path, err);
-    if (store != NULL && !number_set(store, "first_day", today, err)) {
-        store_close(store);
-        store = NULL;
-    }
-    return store;
+    buf_printf(&path, "%s/record.db", state_dir);
+    ok = store_set_aside(buf_cstr(&path), err);
+    buf_fini(&path);
+    return ok;
 }
 
 struct store *
@@ -175,10 +197,12 @@ database_open(const char *state_dir, int64_t today, bool *damaged,
     struct store *store;
 
     buf_printf(&path, "%s/record.db", state_dir);
-    store = open_tables(buf_cstr(&path), &why);
+    store = open_tables(buf_cstr(&path), today, &why);
     *damaged = store == NULL && why.code == EBADMSG;
     if (*damaged)
-        store = begin_anew(buf_cstr(&path), today, err);
+        store = database_set_aside(state_dir, err)
+                    ? open_tables(buf_cstr(&path), today, err)
+                    : NULL;
     else if (store == NULL && err != NULL)
         *err = why;
     buf_fini(&path);
@@ -186,14 +210,17 @@ database_open(const char *state_dir, int64_t today, bool *damaged,
 }
 
 bool
-database_forget_before(struct store *store, int64_t day, struct err *err)
+database_forget_before(struct store *store, int64_t day, int64_t told_before,
+                       struct err *err)
 {
     return STORE_RUN(store, err, "delete from tls_policies where day < $1",
                      STORE_I64(day)) &&
            STORE_RUN(store, err, "delete from tls_reports where day < $1",
                      STORE_I64(day)) &&
+           STORE_RUN(store, err, "delete from tls_troubles where last_at < $1",
+                     STORE_I64(day_start(day))) &&
            STORE_RUN(store, err, "delete from tls_notices where told_at < $1",
-                     STORE_I64(day_start(day)));
+                     STORE_I64(told_before));
 }
 
 /* --- Days ----------------------------------------------------------------- */

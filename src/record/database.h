@@ -10,10 +10,12 @@
 #include "store/store.h"
 
 /* Opens STATE_DIR/record.db with its tables.  A damaged one is set aside
- * (record.db.damaged) and *damaged says so: then today is the first day that is
- * counted, because the days before may have been reported. */
+ * (record.db.damaged) and *damaged says so.  In a new one today is the first
+ * day that is counted, because the days before may have been reported. */
 MUST_USE struct store *database_open(const char *state_dir, int64_t today,
                                      bool *damaged, struct err *err);
+/* Sets a damaged one aside that was open, and is closed by now. */
+MUST_USE bool database_set_aside(const char *state_dir, struct err *err);
 /* Where reading goes on; 0: at the oldest record there is. */
 MUST_USE bool database_position(struct store *store, uint64_t *next,
                                 struct err *err);
@@ -22,9 +24,10 @@ MUST_USE bool database_set_position(struct store *store, uint64_t next,
 /* Days before this one are not counted. */
 MUST_USE bool database_first_day(struct store *store, int64_t *day,
                                  struct err *err);
-/* Forgets all days before this one, and what was sent of them. */
+/* Forgets all days before this one, and what was sent of them; and which
+ * domains were last told of before this moment. */
 MUST_USE bool database_forget_before(struct store *store, int64_t day,
-                                     struct err *err);
+                                     int64_t told_before, struct err *err);
 
 enum { DAY_TEXT = 16 };
 int64_t day_of(int64_t seconds); /* since 1970 */

@@ -583,15 +583,18 @@ start_due(struct dispatch *d)
 static void
 forget(struct dispatch *d)
 {
+    const struct tls_report_settings *settings =
+        &d->world->settings->tls_reports;
     int64_t today = day_of(now_s(d));
-    int64_t keep_days =
-        (int64_t)(d->world->settings->tls_reports.keep / 1000 / 86400);
+    int64_t day = today - (int64_t)(settings->keep / 1000 / 86400);
+    int64_t told = now_s(d) - (int64_t)(settings->failure_interval / 1000);
     struct err err = {0};
 
     if (d->forgot == today)
         return;
     d->forgot = today;
-    if (!database_forget_before(d->store, today - keep_days, &err))
+    if (!database_forget_before(
+            d->store, day, told < day_start(day) ? told : day_start(day), &err))
         database_failed(d, &err);
     outbox_clean(d->world->settings->state_dir, now_s(d) - OUTBOX_KEEP);
 }

@@ -259,7 +259,7 @@ forgotten_during_its_lookup(void **state)
     count(today, "a.example");
     plan(now, 0);
     row = get(today, "a.example");
-    assert_true(database_forget_before(store, today + 1, &err));
+    assert_true(database_forget_before(store, today + 1, 0, &err));
     assert_true(report_table_start(store, &row, now, "{}", &record, &err));
     assert_int_equal(
         report_table_targets(store, today, "a.example", &arena, &target, 1), 0);
@@ -401,6 +401,43 @@ one_notice_in_an_interval(void **state)
 }
 
 static void
+who_waits_longest_is_told_first(void **state)
+{
+    struct ledger_session later = expired;
+    const char *domains[4];
+
+    (void)state;
+    later.ended_us += 1000000;
+    later.domain = SV("0.example");
+    trouble(&later);
+    trouble(&expired);
+    assert_int_equal(troubles_domains(store, 1000, &arena, domains, 1), 1);
+    assert_string_equal(domains[0], "a.example");
+    assert_int_equal(troubles_domains(store, 1000, &arena, domains, 4), 2);
+}
+
+/* When somebody was told stays known for an interval that is longer than what
+ * else is kept; troubles that nobody can be told of go. */
+static void
+old_troubles_are_forgotten(void **state)
+{
+    int64_t day = day_of(expired.ended_us / 1000000);
+    const char *domains[4];
+    struct err err = {0};
+
+    (void)state;
+    trouble(&expired);
+    assert_true(troubles_told(store, "a.example", 2000, &err));
+    assert_true(database_forget_before(store, day, 2000, &err));
+    assert_int_equal(troubles_domains(store, 1999, &arena, domains, 4), 0);
+    assert_int_equal(troubles_domains(store, 2000, &arena, domains, 4), 1);
+    assert_true(database_forget_before(store, day, 2001, &err));
+    assert_int_equal(troubles_domains(store, 1999, &arena, domains, 4), 1);
+    assert_true(database_forget_before(store, day + 1, 0, &err));
+    assert_int_equal(troubles_domains(store, 9999, &arena, domains, 4), 0);
+}
+
+static void
 kinds_of_trouble_are_bounded(void **state)
 {
     struct ledger_session session = expired;
@@ -496,6 +533,8 @@ main(void)
         TEST(back_off_grows_to_its_limit),
         TEST(which_sessions_concern),
         TEST(one_notice_in_an_interval),
+        TEST(who_waits_longest_is_told_first),
+        TEST(old_troubles_are_forgotten),
         TEST(kinds_of_trouble_are_bounded),
         cmocka_unit_test(what_a_notice_says),
     };

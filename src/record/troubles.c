@@ -56,10 +56,11 @@ troubles_domains(struct store *store, int64_t told_before, struct arena *arena,
 {
     struct store_query *query =
         STORE_QUERY(store,
-                    "select distinct t.domain from tls_troubles t"
+                    "select t.domain from tls_troubles t"
                     " where not exists (select 1 from tls_notices n"
                     "  where n.domain = t.domain and n.told_at > $1)"
-                    " order by t.domain limit $2",
+                    " group by t.domain order by min(t.first_at), t.domain"
+                    " limit $2",
                     STORE_I64(told_before), STORE_I64(room));
     size_t count = 0;
 

@@ -27,7 +27,8 @@ struct trouble {
 };
 enum { TROUBLES_MAX = 50 }; /* kinds for one domain; the last ones are vague */
 
-/* Up to room domains that may be told of: last told before `told_before`. */
+/* Up to room domains that may be told of: last told before `told_before`; those
+ * that wait longest first. */
 size_t troubles_domains(struct store *store, int64_t told_before,
                         struct arena *arena, const char **domains, size_t room);
 size_t troubles_load(struct store *store, const char *domain,
