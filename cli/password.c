@@ -68,12 +68,13 @@ read_without_echo(FILE *terminal, const char *prompt, char *dst, size_t size)
         return false;
     silent = usual;
     silent.c_lflag &= ~(tcflag_t)(ECHO | ECHONL);
-    fprintf(terminal, "%s: ", prompt);
-    fflush(terminal);
+    /* Before the prompt: what is typed in answer to it must not be flushed. */
     if (tcsetattr(fileno(terminal), TCSAFLUSH, &silent) == -1)
         return false;
+    fprintf(terminal, "%s: ", prompt);
+    fflush(terminal);
     ok = take_line(terminal, dst, size);
-    tcsetattr(fileno(terminal), TCSAFLUSH, &usual);
+    tcsetattr(fileno(terminal), TCSADRAIN, &usual);
     fputc('\n', terminal);
     return ok;
 }
