@@ -16,6 +16,7 @@ enum {
     RETRY_MS = 60000, /* after the first failure; doubled up to … */
     RETRY_MAX_MS = 3600000,
     LOOK_MAX_MS = 3600000, /* clocks are set, files are removed */
+    PAST_HALF_MS = 60000,  /* at least, while the answer has no newer one */
     ALERT_AFTER = 3,       /* failures */
     PATH_SIZE = 4096,
     KEY_SIZE = 260,
@@ -28,6 +29,7 @@ struct ocsp_row {
     struct https_call *call; /* under way; NULL: none */
     char *url;               /* owned; asked last */
     unsigned failures;       /* since the last good answer */
+    uint64_t not_before;     /* loop time: a good answer is asked for anew */
 };
 
 struct ocsp {
@@ -124,6 +126,25 @@ make_folder(const struct ocsp *ocsp, struct err *err)
     return false;
 }
 
+static bool
+holds(const char *path, struct sv bytes)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    struct buf now = {0};
+    ssize_t got = 0;
+    bool same;
+
+    if (fd == -1)
+        return false;
+    while (buf_length(&now) <= bytes.n &&
+           (got = read(fd, buf_reserve(&now, 4096), 4096)) > 0)
+        buf_grew(&now, (size_t)got);
+    close(fd);
+    same = got == 0 && sv_eq(buf_view(&now), bytes);
+    buf_fini(&now);
+    return same;
+}
+
 /* Beside the one in use until it is known to be good. */
 static bool
 take(struct ocsp_row *row, struct sv answer, struct tls_staple_period *period,
@@ -139,6 +160,11 @@ take(struct ocsp_row *row, struct sv answer, struct tls_staple_period *period,
     files = files_of(row, fresh);
     ok = make_folder(row->ocsp, err) && write_file(fresh, answer, err);
     if (ok && tls_staple_period_of(&files, period, err)) {
+        /* Written again, the same would look like a change to who watches. */
+        if (holds(path, answer)) {
+            unlink(fresh);
+            return true;
+        }
         if (rename(fresh, path) == 0)
             return true;
         err_sys(err, "rename %s to %s", fresh, path);
@@ -147,14 +173,32 @@ take(struct ocsp_row *row, struct sv answer, struct tls_staple_period *period,
     return false;
 }
 
+static int64_t
+half_of(const struct tls_staple_period *period)
+{
+    return period->from + (period->until - period->from) / 2;
+}
+
+/* Authorities sign ahead and answer from caches, so a new answer may be past
+ * half of its period too: then half of what is left. */
+static uint64_t
+wait_of(const struct tls_staple_period *period, int64_t now)
+{
+    int64_t half = half_of(period);
+    int64_t left = period->until > now ? period->until - now : 0;
+    uint64_t ms = (uint64_t)(half > now ? half - now : left / 2) * 1000;
+
+    if (half <= now && ms < PAST_HALF_MS)
+        ms = PAST_HALF_MS;
+    return ms < LOOK_MAX_MS ? ms : LOOK_MAX_MS;
+}
+
 static void
 wait_for_half(struct ocsp_row *row, const struct tls_staple_period *period)
 {
     int64_t now = loop_wall_us(row->ocsp->loop) / 1000000;
-    int64_t half = period->from + (period->until - period->from) / 2;
-    uint64_t ms = half > now ? (uint64_t)(half - now) * 1000 : 1000;
 
-    timer_arm(&row->timer, ms < LOOK_MAX_MS ? ms : LOOK_MAX_MS);
+    timer_arm(&row->timer, wait_of(period, now));
 }
 
 static void
@@ -179,6 +223,8 @@ on_answer(void *arg, const struct https_answer *answer)
               LOG_STR("name", row->pair->name), LOG_STR("url", row->url),
               LOG_STR("until", certificate_date(period.until, until)));
     alert(row, false, "fetched");
+    row->not_before = loop_now(row->ocsp->loop) +
+                      wait_of(&period, loop_wall_us(row->ocsp->loop) / 1000000);
     wait_for_half(row, &period);
 }
 
@@ -230,16 +276,20 @@ on_look(struct timer *timer)
     const struct tls_certificate_files files =
         files_of(row, row->pair->ocsp_file);
     int64_t now = loop_wall_us(row->ocsp->loop) / 1000000;
+    uint64_t moment = loop_now(row->ocsp->loop);
     struct tls_staple_period period;
     struct err err;
 
-    if (tls_staple_period_of(&files, &period, &err) &&
-        now < period.from + (period.until - period.from) / 2) {
+    if (!tls_staple_period_of(&files, &period, &err)) {
+        ask_whom_it_names(row);
+    } else if (now < half_of(&period)) {
         alert(row, false, "there is a fresh one");
         wait_for_half(row, &period);
-        return;
+    } else if (moment < row->not_before) {
+        timer_arm(&row->timer, row->not_before - moment);
+    } else {
+        ask_whom_it_names(row);
     }
-    ask_whom_it_names(row);
 }
 
 /* Settings ---------------------------------------------------------------- */
@@ -316,15 +366,30 @@ make_rows(struct ocsp *ocsp)
     drop_rows(ocsp);
 }
 
+/* A new answer is a file that changed, which makes a reload: that must not ask
+ * again. */
+static void
+carry_over(struct ocsp *ocsp, const struct ocsp *before)
+{
+    for (size_t i = 0; i < ocsp->count; i++)
+        for (size_t j = 0; j < before->count; j++)
+            if (strcmp(ocsp->rows[i].pair->name, before->rows[j].pair->name) ==
+                0)
+                ocsp->rows[i].not_before = before->rows[j].not_before;
+}
+
 void
 ocsp_use(struct ocsp *ocsp, struct settings *settings)
 {
-    struct settings *old = ocsp->settings;
+    struct ocsp before = *ocsp;
 
-    drop_rows(ocsp);
-    ocsp->settings = settings_ref(settings);
-    settings_unref(old);
+    *ocsp = (struct ocsp){.host = before.host,
+                          .loop = before.loop,
+                          .settings = settings_ref(settings)};
     make_rows(ocsp);
+    carry_over(ocsp, &before);
+    drop_rows(&before);
+    settings_unref(before.settings);
 }
 
 struct ocsp *

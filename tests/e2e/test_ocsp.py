@@ -1,11 +1,16 @@
 """Responses of the authority that the gateway fetches and staples."""
+import datetime
 import http.server
 import pathlib
 import subprocess
 import threading
+import time
 
 import pytest
 import rig
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509 import ocsp
 
 LOOK = "certificate_check: 1s\n"
 
@@ -182,3 +187,51 @@ def test_an_authority_without_responder(gateway, responder):
     assert "names no responder" in event["reason"]
     assert not responder.asked and not alerts(gateway)
     assert not stapled(gateway)
+
+
+def half_over(responder):
+    """An answer most of whose period has passed, as one from a cache."""
+    moment = datetime.datetime.utcnow()
+    authority = x509.load_pem_x509_certificate(
+        pathlib.Path(responder.cert).read_bytes())
+    key = serialization.load_pem_private_key(
+        pathlib.Path(responder.key).read_bytes(), None)
+    leaf = x509.load_pem_x509_certificate(responder.leaf.read_bytes())
+    return ocsp.OCSPResponseBuilder().add_response(
+        cert=leaf, issuer=authority, algorithm=hashes.SHA1(),
+        cert_status=ocsp.OCSPCertStatus.GOOD,
+        this_update=moment - datetime.timedelta(days=3),
+        next_update=moment + datetime.timedelta(days=1),
+        revocation_time=None, revocation_reason=None,
+    ).responder_id(ocsp.OCSPResponderEncoding.HASH, authority).sign(
+        key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+
+
+def test_past_half_it_is_not_asked_for_at_once(gateway, responder):
+    responder.leaf = gateway.folder / "mx.test.pem"
+    responder.issue(responder.leaf, gateway.folder / "mx.test.key")
+    responder.answer = (200, half_over(responder))
+    gateway.configure(extra=LOOK)
+    text = gateway.config.read_text()
+    gateway.config.write_text(
+        text.replace("mx.test.key}", "mx.test.key, ocsp: fetch}"))
+    gateway.start()
+    gateway.wait_event("certificate.ocsp_fetched")
+    kept = gateway.state / "ocsp" / "mx.der"
+    written = kept.stat().st_mtime_ns
+    # The new file is a reason to load; that is none to ask.
+    rig.wait_for(lambda: stapled(gateway), what="a stapled response")
+    gateway.call("reload")
+    time.sleep(3)
+    assert len(responder.asked) == 1
+    assert kept.stat().st_mtime_ns == written
+    # Asked again by another process, the same answer is no new file.
+    gateway.stop()
+    gateway.start()
+    rig.wait_for(lambda: len(responder.asked) == 2, what="another question")
+    rig.wait_for(lambda: len(gateway.events("certificate.ocsp_fetched")) == 2,
+                 what="the answer")
+    time.sleep(2)
+    assert len(responder.asked) == 2
+    assert kept.stat().st_mtime_ns == written
+    assert [p.name for p in kept.parent.iterdir()] == ["mx.der"]
