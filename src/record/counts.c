@@ -82,28 +82,6 @@ fill_policy(struct store *store, const struct key *key, int64_t *policy,
                      STORE_I64(*policy), STORE_SV(key->content));
 }
 
-/* The text of this policy was lost with the session that had it. */
-static bool
-fill_policy(struct store *store, const struct key *key, int64_t *policy,
-            struct err *err)
-{
-    if (key->sts_id.n == 0)
-        return true;
-    if (!take_policy(
-            STORE_QUERY(store,
-                        "select policy from tls_policies where day = $1"
-                        " and domain = $2 and type = $3 and sts_id = $4"
-                        " and content = ''",
-                        STORE_I64(key->day), STORE_SV(key->domain),
-                        STORE_TEXT(key->type), STORE_SV(key->sts_id)),
-            policy, err))
-        return false;
-    return *policy == 0 ||
-           STORE_RUN(store, err,
-                     "update tls_policies set content = $2 where policy = $1",
-                     STORE_I64(*policy), STORE_SV(key->content));
-}
-
 /* A session without the text of its policy had the same as one before it: of
  * that id, if it can be at that host (TLSA records are a host's), the newest.
  */
@@ -162,8 +140,6 @@ get_policy(struct store *store, const struct key *key, int64_t *policy,
     struct key vague = *key;
     int64_t count;
 
-    if (ok && *policy == 0 && key->content.n > 0)
-        ok = fill_policy(store, key, policy, err);
     if (ok && *policy == 0 && key->content.n > 0)
         ok = fill_policy(store, key, policy, err);
     if (!ok || *policy != 0)

@@ -199,32 +199,6 @@ a_lost_text_is_made_up_for(void **state)
     assert_int_equal(report.policies[1].succeeded, 2);
 }
 
-/* The session that told what the policy says was lost; a later one does. */
-static void
-a_lost_text_is_made_up_for(void **state)
-{
-    struct ledger_session session =
-        session_of("example.org", LEDGER_POLICY_TLSA, TLS_RESULT_OK);
-    struct tlsrpt_report report;
-
-    (void)state;
-    session.policy_id = SV("0a0b");
-    count(&session);
-    session.policy_id = SV("0c0d");
-    count(&session);
-    session.policy_text = SV("3 1 1 CC");
-    count(&session);
-    session.policy_id = SV("0a0b");
-    session.policy_text = SV("3 1 1 AA");
-    count(&session);
-    report = load(today, "example.org");
-    assert_int_equal(report.policy_count, 2);
-    assert_sv(report.policies[0].text, "3 1 1 AA");
-    assert_int_equal(report.policies[0].succeeded, 2);
-    assert_sv(report.policies[1].text, "3 1 1 CC");
-    assert_int_equal(report.policies[1].succeeded, 2);
-}
-
 static void
 days_are_utc(void **state)
 {
@@ -395,7 +369,6 @@ main(void)
         TEST(a_new_database_begins_today),
         TEST(set_aside_while_it_works),
         TEST(days_have_names),
-        TEST(a_lost_text_is_made_up_for),
         TEST(a_lost_text_is_made_up_for),
     };
 
