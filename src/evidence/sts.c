@@ -176,10 +176,11 @@ sts_peek(struct sts_cache *cache, const char *domain,
 /* --- Keeping, with the lock --------------------------------------------- */
 
 void
-sts_cache_save(struct sts_cache *cache, const struct sts_entry *entry)
+sts_cache_save(struct sts_cache *cache, struct sts_entry *entry)
 {
     struct buf record = {0};
 
+    sts_table_keep(&cache->table, entry);
     sts_stored_encode(entry, &record);
     sts_file_append(cache->file, buf_view(&record));
     buf_fini(&record);
@@ -294,7 +295,7 @@ open_file(struct sts_cache *cache, struct err *err)
     if (cache->file == NULL)
         return false;
     sts_table_sort(&cache->table);
-    sts_file_start(cache->file, cache->table.kept.length);
+    sts_file_start(cache->file, sts_table_kept(&cache->table));
     log_event(NULL, LOG_INFO, "sts.start",
               LOG_U64("policies", cache->table.kept.length),
               LOG_U64("ms", clock_mono_ms() - began));
@@ -313,6 +314,7 @@ sts_cache_new(struct loop *loop, struct settings *settings,
     cache->start.run = sts_flights_start;
     pthread_mutex_init(&cache->lock, NULL);
     list_init(&cache->table.kept);
+    list_init(&cache->table.policyless);
     list_init(&cache->table.passing);
     list_init(&cache->starting);
     list_init(&cache->flying);

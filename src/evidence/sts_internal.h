@@ -47,7 +47,8 @@ enum sts_said {
 struct sts_flight;
 
 struct sts_entry {
-    struct link used_link; /* table->kept or table->passing */
+    struct link used_link;
+    struct list *list; /* that used_link is on: a list of the table */
     uint32_t slot;
     bool kept; /* on disk: has a policy or a history */
     bool pinned;
@@ -78,7 +79,9 @@ struct sts_table {
     size_t end, cap;
     uint32_t *free_slots; /* owned */
     size_t free_count, free_cap;
-    struct list kept, passing; /* longest unused first */
+    /* Longest unused first.  Of what is kept those that had no policy when they
+     * were last written are in the second. */
+    struct list kept, policyless, passing;
 };
 
 /* --- sts_table.c: all with the lock held -------------------------------- */
@@ -88,9 +91,11 @@ struct sts_entry *sts_table_find(const struct sts_table *table,
                                  const char *domain);
 struct sts_entry *sts_table_add(struct sts_table *table, const char *domain);
 void sts_table_remove(struct sts_table *table, struct sts_entry *entry);
+/* Also when it got a policy, or lost it. */
 void sts_table_keep(struct sts_table *table, struct sts_entry *entry);
 void sts_table_touch(struct sts_table *table, struct sts_entry *entry);
-void sts_table_sort(struct sts_table *table); /* kept, by use */
+void sts_table_sort(struct sts_table *table);         /* kept, by use */
+size_t sts_table_kept(const struct sts_table *table); /* how many */
 /* The one to go where there are more than max; NULL: none. */
 struct sts_entry *sts_table_surplus(struct sts_table *table, size_t max);
 
@@ -187,7 +192,7 @@ void sts_flights_drop(struct sts_cache *cache);
 
 /* sts.c */
 void sts_queries_answer(struct sts_flight *flight, int64_t now); /* lock held */
-void sts_cache_save(struct sts_cache *cache, const struct sts_entry *entry);
+void sts_cache_save(struct sts_cache *cache, struct sts_entry *entry);
 void sts_cache_remove(struct sts_cache *cache, struct sts_entry *entry);
 void sts_cache_trim(struct sts_cache *cache);
 

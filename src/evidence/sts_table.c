@@ -2,6 +2,8 @@
 
 #include "base/clock.h"
 
+enum { POLICYLESS_SHARE = 16 }; /* of all that are kept */
+
 static void
 entry_free(struct sts_entry *entry)
 {
@@ -63,21 +65,16 @@ sts_table_add(struct sts_table *table, const char *domain)
     entry->slot = take_slot(table);
     table->slots[entry->slot] = entry;
     map_put(&table->by_domain, sv_of(domain), entry);
-    list_push_back(&table->passing, &entry->used_link);
+    entry->list = &table->passing;
+    list_push_back(entry->list, &entry->used_link);
     return entry;
-}
-
-static struct list *
-list_of(struct sts_table *table, const struct sts_entry *entry)
-{
-    return entry->kept ? &table->kept : &table->passing;
 }
 
 void
 sts_table_remove(struct sts_table *table, struct sts_entry *entry)
 {
     assert(entry->flight == NULL);
-    list_remove(list_of(table, entry), &entry->used_link);
+    list_remove(entry->list, &entry->used_link);
     map_remove(&table->by_domain, sv_of(entry->domain));
     give_slot(table, entry->slot);
     entry_free(entry);
@@ -86,20 +83,29 @@ sts_table_remove(struct sts_table *table, struct sts_entry *entry)
 void
 sts_table_touch(struct sts_table *table, struct sts_entry *entry)
 {
-    struct list *list = list_of(table, entry);
-
-    list_remove(list, &entry->used_link);
-    list_push_back(list, &entry->used_link);
+    (void)table;
+    list_remove(entry->list, &entry->used_link);
+    list_push_back(entry->list, &entry->used_link);
 }
 
 void
 sts_table_keep(struct sts_table *table, struct sts_entry *entry)
 {
-    if (entry->kept)
-        return;
-    list_remove(&table->passing, &entry->used_link);
+    struct list *list =
+        entry->policy != NULL ? &table->kept : &table->policyless;
+
     entry->kept = true;
-    list_push_back(&table->kept, &entry->used_link);
+    if (entry->list == list)
+        return;
+    list_remove(entry->list, &entry->used_link);
+    entry->list = list;
+    list_push_back(list, &entry->used_link);
+}
+
+size_t
+sts_table_kept(const struct sts_table *table)
+{
+    return table->kept.length + table->policyless.length;
 }
 
 static int
@@ -111,21 +117,28 @@ compare_use(const void *a, const void *b)
     return ((*x)->used > (*y)->used) - ((*x)->used < (*y)->used);
 }
 
+static void
+sort(struct list *list)
+{
+    size_t count = 0;
+    struct sts_entry **all =
+        mem_alloc_array(list->length + 1, sizeof(struct sts_entry *));
+    struct link *link;
+
+    while ((link = list_pop_front(list)) != NULL)
+        all[count++] = CONTAINER_OF(link, struct sts_entry, used_link);
+    qsort(all, count, sizeof(struct sts_entry *), compare_use);
+    for (size_t i = 0; i < count; i++)
+        list_push_back(list, &all[i]->used_link);
+    mem_free(all);
+}
+
 /* After reading: records stand in the file in the order of their writing. */
 void
 sts_table_sort(struct sts_table *table)
 {
-    size_t count = 0;
-    struct sts_entry **all =
-        mem_alloc_array(table->kept.length + 1, sizeof(struct sts_entry *));
-    struct link *link;
-
-    while ((link = list_pop_front(&table->kept)) != NULL)
-        all[count++] = CONTAINER_OF(link, struct sts_entry, used_link);
-    qsort(all, count, sizeof(struct sts_entry *), compare_use);
-    for (size_t i = 0; i < count; i++)
-        list_push_back(&table->kept, &all[i]->used_link);
-    mem_free(all);
+    sort(&table->kept);
+    sort(&table->policyless);
 }
 
 static struct sts_entry *
@@ -141,14 +154,31 @@ oldest(const struct list *list)
     return NULL;
 }
 
+/* Domains without a policy have but a share, so that somebody who makes up
+ * domains does not push policies out.  They have one, so that what failed is
+ * not fetched again with every message. */
+static struct sts_entry *
+oldest_kept(struct sts_table *table, size_t max)
+{
+    struct sts_entry *entry = NULL;
+
+    if (table->policyless.length > max / POLICYLESS_SHARE)
+        entry = oldest(&table->policyless);
+    if (entry == NULL)
+        entry = oldest(&table->kept);
+    return entry;
+}
+
 struct sts_entry *
 sts_table_surplus(struct sts_table *table, size_t max)
 {
-    if (table->kept.length > max)
-        return oldest(&table->kept);
-    if (table->passing.length > STS_PASSING)
-        return oldest(&table->passing);
-    return NULL;
+    struct sts_entry *entry = NULL;
+
+    if (sts_table_kept(table) > max)
+        entry = oldest_kept(table, max);
+    if (entry == NULL && table->passing.length > STS_PASSING)
+        entry = oldest(&table->passing);
+    return entry;
 }
 
 /* --- One domain --------------------------------------------------------- */

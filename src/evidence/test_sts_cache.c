@@ -545,6 +545,45 @@ test_longest_unused_go(void **state UNUSED)
     assert_null(sts_table_find(&world.cache->table, "d2.test"));
 }
 
+/* Domains that only announce a policy push out few that have one. */
+static void
+test_policyless_go_first(void **state UNUSED)
+{
+    world.settings.sts.max_policies = 100;
+    fill(0, 90);
+    world.stage = HTTPS_TIMEOUT;
+    fill(100, 300);
+    assert_int_equal(world.cache->table.kept.length, 90);
+    assert_int_equal(world.cache->table.policyless.length, 10);
+    assert_non_null(sts_table_find(&world.cache->table, "d299.test"));
+    assert_non_null(sts_table_find(&world.cache->table, "d290.test"));
+    assert_null(sts_table_find(&world.cache->table, "d289.test"));
+    world.stage = HTTPS_OK;
+    fill(90, 100);
+    assert_int_equal(world.cache->table.kept.length, 94);
+    assert_int_equal(world.cache->table.policyless.length, 6);
+    world_restart();
+    assert_int_equal(world.cache->table.policyless.length, 6);
+}
+
+/* Where nothing that is kept can go, what is not kept can. */
+static void
+test_all_pinned(void **state UNUSED)
+{
+    struct sts_table *table = &world.cache->table;
+    char domain[32];
+
+    fill(0, 20);
+    LIST_FOREACH (link, &table->kept)
+        CONTAINER_OF(link, struct sts_entry, used_link)->pinned = true;
+    assert_null(sts_table_surplus(table, 10));
+    for (size_t i = 0; i <= STS_PASSING; i++) {
+        snprintf(domain, sizeof domain, "p%zu.test", i);
+        sts_table_add(table, domain);
+    }
+    assert_string_equal(sts_table_surplus(table, 10)->domain, "p0.test");
+}
+
 /* --- On disk ------------------------------------------------------------ */
 
 static void
@@ -848,6 +887,8 @@ main(void)
         CASE(test_reload),
         CASE(test_restart_without_files),
         CASE(test_longest_unused_go),
+        CASE(test_policyless_go_first),
+        CASE(test_all_pinned),
         CASE(test_restart),
         CASE(test_damage),
         CASE(test_file_is_kept_small),
