@@ -32,6 +32,7 @@ free_parts(struct delivery *delivery)
     revision_unref(delivery->prepared);
     pool_fini(&delivery->pool);
     map_fini(&delivery->connected);
+    delivery_forget_unsure(delivery);
     delivery_memory_fini(&delivery->down);
     delivery_memory_fini(&delivery->clear);
     delivery_memory_fini(&delivery->told);

@@ -77,7 +77,8 @@ struct delivery {
     struct revision *current, *prepared; /* references */
     struct pool pool;                    /* of struct session */
     struct map connected;                /* by destination: struct connected */
-    size_t users; /* sessions, and tasks on their way that need this */
+    struct map unsure; /* by destination: struct unsure, of delivery_policy.c */
+    size_t users;      /* sessions, and tasks on their way that need this */
     bool draining;
     bool freeing; /* delivery_free() has begun: the queue may be gone */
     bool freed;   /* ... and is over: the last user frees the rest */
@@ -118,7 +119,8 @@ struct session {
     size_t dane_count;
     uint64_t evidence_at;                    /* ms on the loop's clock */
     char policy_domain[MAIL_DOMAIN_MAX + 1]; /* that decisions are about */
-    uint32_t attempt; /* of the destination as a whole, 1.. */
+    uint32_t unsure;  /* attempts in a row that knew no policy: at the begin */
+    uint32_t attempt; /* one more, for decide() */
     void (*then)(struct session *session); /* when a look-up is answered */
     struct client_loss fresh_loss;         /* waits for a fresh policy */
     struct arena notes;                    /* texts of `failure` */
@@ -155,8 +157,13 @@ void delivery_user_gone(struct delivery *delivery);
 /* Forgets what was known of the servers; with a new route. */
 void session_forget_evidence(struct session *session);
 void session_cancel_lookups(struct session *session);
-/* The destination's policy and how often it failed: at the begin. */
+/* The destination's policy, and how often it could not be found out: at the
+ * begin. */
 void session_begin_policy(struct session *session);
+/* The destination failed as a whole: counts where no policy could be found
+ * out. */
+void session_count_unsure(struct session *session);
+void delivery_forget_unsure(struct delivery *delivery); /* all, at the end */
 /* What is known of a target, for decide(). */
 void session_evidence(const struct session *session, size_t target,
                       struct tls_evidence *evidence);

@@ -31,6 +31,75 @@ session_cancel_lookups(struct session *s)
     s->dane_query = NULL;
 }
 
+/* --- How long to wait for an answer --------------------------------------- */
+
+struct unsure { /* sessions in a row that failed without knowing a policy */
+    uint32_t count;
+};
+
+enum { UNSURE_MAX = 10000 };
+
+/* Servers that were down have nothing to do with a policy that is hidden: only
+ * failures without an answer count, and no more of them than there were
+ * failures. Where there is no room for the count all failures do. */
+static uint32_t
+count_of_unsure(struct session *s)
+{
+    struct delivery *delivery = s->delivery;
+    uint32_t failures = queue_failures(delivery->queue, s->destination);
+    const struct unsure *unsure;
+    bool full;
+
+    pthread_mutex_lock(&delivery->lock);
+    unsure = map_get(&delivery->unsure, sv_of(s->key));
+    full = delivery->unsure.count >= UNSURE_MAX;
+    s->unsure = unsure != NULL ? unsure->count : 0;
+    pthread_mutex_unlock(&delivery->lock);
+    if ((unsure == NULL && full) || s->unsure > failures)
+        return failures;
+    return s->unsure;
+}
+
+/* Of several sessions that fail at the same time one counts. */
+void
+session_count_unsure(struct session *s)
+{
+    struct map *map = &s->delivery->unsure;
+    struct unsure *unsure;
+
+    if (!s->sts_known || s->sts.state != STS_UNKNOWN)
+        return;
+    pthread_mutex_lock(&s->delivery->lock);
+    unsure = map_get(map, sv_of(s->key));
+    if (unsure == NULL && map->count < UNSURE_MAX) {
+        unsure = mem_alloc(sizeof *unsure);
+        map_put(map, sv_of(s->key), unsure);
+    }
+    if (unsure != NULL && unsure->count == s->unsure)
+        unsure->count++;
+    pthread_mutex_unlock(&s->delivery->lock);
+}
+
+static void
+forget_unsure(struct session *s)
+{
+    pthread_mutex_lock(&s->delivery->lock);
+    mem_free(map_remove(&s->delivery->unsure, sv_of(s->key)));
+    pthread_mutex_unlock(&s->delivery->lock);
+}
+
+void
+delivery_forget_unsure(struct delivery *delivery)
+{
+    size_t cursor = 0;
+    struct sv key;
+    void *value;
+
+    while (map_next(&delivery->unsure, &cursor, &key, &value))
+        mem_free(value);
+    map_fini(&delivery->unsure);
+}
+
 void
 session_begin_policy(struct session *s)
 {
@@ -41,7 +110,7 @@ session_begin_policy(struct session *s)
 
     if (!sv_to_cstr(domain, s->policy_domain, sizeof s->policy_domain))
         s->policy_domain[0] = '\0';
-    s->attempt = queue_failures(s->delivery->queue, destination) + 1;
+    s->attempt = count_of_unsure(s) + 1;
 }
 
 void
@@ -113,6 +182,8 @@ on_policy(void *arg, const struct sts_evidence *evidence)
     s->sts = *evidence;
     if (evidence->policy != NULL)
         s->sts.policy = sts_policy_ref(evidence->policy);
+    if (evidence->state != STS_UNKNOWN)
+        forget_unsure(s);
     go_on(s);
 }
 

@@ -176,6 +176,7 @@ fail_destination(struct session *s)
         return;
     }
     session_note_kept_back(s);
+    session_count_unsure(s);
     queue_destination_failed(s->delivery->queue, s->destination, &s->failure);
     s->worked = false;
     end_session(s);

@@ -304,15 +304,14 @@ struct scene {
      .sts = {STS_UNKNOWN, NULL, ""},
      .events = "failed 451 4.4.3 dns a.test\nended idle\n",
      .sessions = ""},
-    {"the record is hidden for too long",
+    {"the record is hidden, after failures of another kind",
      {TLS, .certificate = "good"},
      {.down = true},
      "{}",
      .failures = 3,
      .sts = {STS_UNKNOWN, NULL, ""},
-     .connections_a = 1,
-     .events = RELAYED("a.test", "TLSv1.3", "ok"),
-     .sessions = "none ok a.test []\n"},
+     .events = "failed 451 4.4.3 dns a.test\nended idle\n",
+     .sessions = ""},
     {"announced and not to be had: it goes, and is told",
      {TLS, .certificate = "good"},
      {.down = true},
@@ -862,6 +861,33 @@ test_fresh_once(void **state)
     tear_down(&t);
 }
 
+/* Mail waits for the answer three times in a row, then it goes; an answer in
+ * between begins it anew. */
+static void
+test_hidden(void **state)
+{
+    static struct scene row = {
+        "the record is hidden", {TLS, .certificate = "good"},
+        {.down = true},         "{max_messages_per_connection: 1}",
+        .failures = 9,
+    };
+    static const enum sts_state answers[] = {
+        STS_UNKNOWN, STS_UNKNOWN, STS_ABSENT,  STS_UNKNOWN,
+        STS_UNKNOWN, STS_UNKNOWN, STS_UNKNOWN,
+    };
+    static const unsigned messages[] = {0, 0, 3, 3, 3, 3, 7};
+    struct stage t;
+
+    (void)state;
+    set_up(&t, &row);
+    for (size_t i = 0; i < COUNT_OF(answers); i++) {
+        row.sts = (struct answer){answers[i], NULL, ""};
+        send_mail(&t);
+        assert_int_equal(t.a.messages, messages[i]);
+    }
+    tear_down(&t);
+}
+
 /* A look at the policy that took long still leads to a second try, not to the
  * first server for ever. */
 static void
@@ -1022,6 +1048,7 @@ main(void)
         cmocka_unit_test(test_told),
         cmocka_unit_test(test_overtaken),
         cmocka_unit_test(test_fresh_once),
+        cmocka_unit_test(test_hidden),
         cmocka_unit_test(test_slow_look),
         cmocka_unit_test(test_reload_at_last),
         cmocka_unit_test(test_drop_at_lookup),
