@@ -379,12 +379,12 @@ calls_step(struct record *record, int64_t day, const char *domain)
 }
 
 void
-calls_give_up(struct record *record)
+calls_give_up(struct record *record, const char *reason)
 {
     LIST_FOREACH_SAFE (link, next, &record->waiters) {
         struct waiter *waiter = CONTAINER_OF(link, struct waiter, link);
 
-        rpc_error(waiter->call, "the controller ends");
+        rpc_error(waiter->call, "%s", reason);
         waiter_free(waiter);
     }
 }

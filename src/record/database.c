@@ -134,6 +134,18 @@ database_set_position(struct store *store, uint64_t next, struct err *err)
 }
 
 bool
+database_begin_again(struct store *store, int64_t today, struct err *err)
+{
+    if (!store_begin(store, err))
+        return false;
+    if (database_set_position(store, 0, err) &&
+        number_set(store, "first_day", today, err))
+        return store_commit(store, err);
+    store_rollback(store);
+    return false;
+}
+
+bool
 database_first_day(struct store *store, int64_t *day, struct err *err)
 {
     return number_get(store, "first_day", day, err);

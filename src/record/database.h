@@ -21,6 +21,9 @@ MUST_USE bool database_position(struct store *store, uint64_t *next,
                                 struct err *err);
 MUST_USE bool database_set_position(struct store *store, uint64_t next,
                                     struct err *err);
+/* Reading begins anew, at the oldest record there is, and counting today. */
+MUST_USE bool database_begin_again(struct store *store, int64_t today,
+                                   struct err *err);
 /* Days before this one are not counted. */
 MUST_USE bool database_first_day(struct store *store, int64_t *day,
                                  struct err *err);

@@ -5,7 +5,7 @@
 #include "record/database.h"
 #include "record/troubles.h"
 
-enum { OPEN_AGAIN = 10000 }; /* ms */
+enum { LOOK = 10000 }; /* ms between two looks at the database */
 #define DATABASE_ALERT "record.database"
 #define FILES_ALERT "tls_reports.files"
 
@@ -39,10 +39,13 @@ on_session(void *owner, const struct ledger_session *session, struct err *err)
     struct record *record = owner;
     const struct tls_report_settings *settings =
         &record->world->settings->tls_reports;
-    bool old = day_of(session->ended_us / 1000000) < record->first_day;
+    int64_t day = day_of(session->ended_us / 1000000);
 
-    if (settings->enabled && !old && !counts_add(record->store, session, err))
+    if (day < record->first_day) /* was counted, and told of */
+        return true;
+    if (settings->enabled && !counts_add(record->store, session, err))
         return false;
+    record->late = record->late || day < today(record);
     return settings->failure_recipient_count == 0 ||
            !troubles_concern(session) ||
            troubles_add(record->store, session, err);
@@ -53,8 +56,22 @@ on_committed(void *owner, bool caught_up)
 {
     struct record *record = owner;
 
+    if (record->late)
+        dispatch_look_back(record->dispatch);
+    record->late = false;
     if (caught_up)
         notices_kick(record->notices);
+}
+
+static bool
+on_other_ledger(void *owner, struct err *err)
+{
+    struct record *record = owner;
+
+    if (!database_begin_again(record->store, today(record), err))
+        return false;
+    record->first_day = today(record);
+    return true;
 }
 
 static void
@@ -97,8 +114,8 @@ static void
 start_parts(struct record *record)
 {
     const char *state_dir = record->world->settings->state_dir;
-    const struct tail_calls tail_calls = {on_session, on_committed, on_trouble,
-                                          record};
+    const struct tail_calls tail_calls = {on_session, on_committed,
+                                          on_other_ledger, on_trouble, record};
     const struct dispatch_owner owner = {is_counted, on_step, record};
 
     record->tail =
@@ -106,6 +123,27 @@ start_parts(struct record *record)
     record->dispatch =
         dispatch_new(record->loop, record->store, record->world, &owner);
     record->notices = notices_new(record->loop, record->store, record->world);
+}
+
+static void
+stop_parts(struct record *record)
+{
+    notices_free(record->notices);
+    dispatch_free(record->dispatch);
+    tail_free(record->tail);
+    store_close(record->store);
+    record->notices = NULL;
+    record->dispatch = NULL;
+    record->tail = NULL;
+    record->store = NULL;
+}
+
+static void
+log_reset(void)
+{
+    log_event(NULL, LOG_ERROR, "record.reset",
+              LOG_STR("reason", "record.db was damaged; it is kept as "
+                                "record.db.damaged, and a new one begun"));
 }
 
 static bool
@@ -118,9 +156,7 @@ open_database(struct record *record, struct err *err)
     if (record->store == NULL)
         return false;
     if (damaged)
-        log_event(NULL, LOG_ERROR, "record.reset",
-                  LOG_STR("reason", "record.db was damaged; it is kept as "
-                                    "record.db.damaged, and a new one begun"));
+        log_reset();
     if (database_first_day(record->store, &record->first_day, err))
         return true;
     store_close(record->store);
@@ -129,20 +165,58 @@ open_database(struct record *record, struct err *err)
 }
 
 static void
-on_opening(struct timer *timer)
+database_failed(struct record *record, const char *reason)
 {
-    struct record *record = CONTAINER_OF(timer, struct record, opening);
+    log_event(NULL, LOG_ERROR, "record.database", LOG_STR("reason", reason));
+    alert(record, true, reason);
+    give_way(record);
+}
+
+static void
+try_open(struct record *record)
+{
     struct err err = {0};
 
-    if (open_database(record, &err)) {
-        alert(record, false, "works again");
-        start_parts(record);
+    if (!open_database(record, &err)) {
+        database_failed(record, err.text);
         return;
     }
-    log_event(NULL, LOG_ERROR, "record.database", LOG_STR("reason", err.text));
-    alert(record, true, err.text);
-    give_way(record);
-    timer_arm(timer, OPEN_AGAIN);
+    alert(record, false, "works again");
+    start_parts(record);
+}
+
+/* What went wrong with it while it was open does not mend itself. */
+static void
+let_go(struct record *record, enum store_health health)
+{
+    const char *state_dir = record->world->settings->state_dir;
+    struct err err = {0};
+
+    calls_give_up(record, "the database is opened anew");
+    stop_parts(record);
+    if (health != STORE_DAMAGED)
+        log_event(NULL, LOG_ERROR, "record.database",
+                  LOG_STR("reason", "record.db was removed or fails again and "
+                                    "again; it is opened anew"));
+    else if (database_set_aside(state_dir, &err))
+        log_reset();
+    else
+        database_failed(record, err.text);
+}
+
+static void
+on_look(struct timer *timer)
+{
+    struct record *record = CONTAINER_OF(timer, struct record, timer);
+    enum store_health health = STORE_SOUND;
+
+    timer_arm(timer, LOOK);
+    if (record->store != NULL)
+        health = store_health(record->store);
+    if (health != STORE_SOUND)
+        let_go(record, health);
+    if (record->store == NULL)
+        try_open(record);
 }
 
 /* --- The service's steps ---------------------------------------------------
@@ -157,14 +231,14 @@ record_new(struct service_host *host, struct settings *settings,
     record->host = host;
     record->loop = host->loops[0];
     list_init(&record->waiters);
-    timer_init(&record->opening, record->loop, on_opening);
+    timer_init(&record->timer, record->loop, on_look);
     record->world = world_new(record->loop, settings, err);
     if (record->world == NULL) {
         record_free(record);
         return NULL;
     }
     tell_of_files(record);
-    timer_arm(&record->opening, 0);
+    timer_arm(&record->timer, 0);
     return record;
 }
 
@@ -173,12 +247,9 @@ record_free(struct record *record)
 {
     if (record == NULL)
         return;
-    timer_fini(&record->opening);
-    calls_give_up(record);
-    notices_free(record->notices);
-    dispatch_free(record->dispatch);
-    tail_free(record->tail);
-    store_close(record->store);
+    timer_fini(&record->timer);
+    calls_give_up(record, "the controller ends");
+    stop_parts(record);
     world_free(record->world);
     world_free(record->candidate);
     mem_free(record);

@@ -13,8 +13,9 @@ struct record {
     struct record_world *world;     /* in force */
     struct record_world *candidate; /* between prepare and commit */
     struct store *store;            /* NULL: could not be opened yet */
-    struct timer opening;           /* while there is no store */
+    struct timer timer;             /* of the next look at the store */
     int64_t first_day;              /* days before are not counted */
+    bool late; /* a session of a day that is over was read */
     struct tail *tail;
     struct dispatch *dispatch;
     struct notices *notices;
@@ -24,5 +25,5 @@ struct record {
 /* Something became of a report. */
 void calls_step(struct record *record, int64_t day, const char *domain);
 /* Ends the calls that wait. */
-void calls_give_up(struct record *record);
+void calls_give_up(struct record *record, const char *reason);
 #endif

@@ -61,6 +61,42 @@ keep_from(struct tail *tail, uint64_t next, struct err *err)
     return spool_reader_keep(tail->spool, KEEPER_NAME, UINT64_MAX, next, err);
 }
 
+static uint64_t
+newest(const struct tail *tail)
+{
+    struct spool_status status;
+
+    spool_status_get(tail->spool, &status);
+    return status.ledger_durable;
+}
+
+/* An empty ledger does not tell whether it is the one that was read before:
+ * perhaps its writer is not done with looking it over. */
+static bool
+is_known(struct tail *tail)
+{
+    uint64_t next;
+
+    return tail->reader != NULL ||
+           !database_position(tail->store, &next, NULL) || next <= 1 ||
+           newest(tail) > 0;
+}
+
+/* The spool was made anew, or restored from a copy: what comes now would be
+ * passed over until the old number is reached. */
+static bool
+check_position(struct tail *tail, struct err *err)
+{
+    uint64_t last = newest(tail);
+
+    if (tail->next <= last + 1)
+        return true;
+    log_event(NULL, LOG_WARNING, "record.other_ledger",
+              LOG_U64("position", tail->next), LOG_U64("newest", last));
+    return tail->calls.on_other_ledger(tail->calls.owner, err) &&
+           database_position(tail->store, &tail->next, err);
+}
+
 /* Registered before anything is read, so nothing goes meanwhile. */
 static bool
 open_reader(struct tail *tail, struct err *err)
@@ -68,7 +104,7 @@ open_reader(struct tail *tail, struct err *err)
     if (tail->reader != NULL)
         return true;
     if (!database_position(tail->store, &tail->next, err) ||
-        !keep_from(tail, tail->next, err))
+        !check_position(tail, err) || !keep_from(tail, tail->next, err))
         return false;
     tail->reader = spool_reader_new(tail->spool, SPOOL_LEDGER, tail->next, err);
     return tail->reader != NULL;
@@ -194,7 +230,7 @@ on_timer(struct timer *timer)
     struct err err = {0};
     bool more = false;
 
-    if (!open_spool(tail, &err)) /* the sender has not made it */
+    if (!open_spool(tail, &err) || !is_known(tail)) /* the sender comes yet */
         timer_arm(timer, RETRY);
     else if (!open_reader(tail, &err) || !commit_batch(tail, &more, &err))
         give_up_batch(tail, &err);

@@ -19,6 +19,9 @@ struct tail_calls {
                        struct err *err);
     /* A transaction was committed; caught_up: nothing more was there. */
     void (*on_committed)(void *owner, bool caught_up);
+    /* The position is beyond all there is: this is another ledger, or an older
+     * state of it.  The owner sets the position to 0; it may fail. */
+    bool (*on_other_ledger)(void *owner, struct err *err);
     /* What was read cannot be stored (each time), or (NULL) can be again. */
     void (*on_trouble)(void *owner, const char *reason);
     void *owner;

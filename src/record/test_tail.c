@@ -47,6 +47,12 @@ on_committed(void *owner, bool caught_up)
         loop_stop(counter->loop);
 }
 
+static bool
+on_other_ledger(void *owner, struct err *err)
+{
+    return database_begin_again(((struct counter *)owner)->store, 0, err);
+}
+
 static void
 on_trouble(void *owner, const char *reason)
 {
@@ -65,8 +71,8 @@ count_sessions(const char *state_dir, uint64_t wanted)
         .loop = loop_new(&err),
         .wanted = wanted,
     };
-    const struct tail_calls calls = {on_session, on_committed, on_trouble,
-                                     &counter};
+    const struct tail_calls calls = {on_session, on_committed, on_other_ledger,
+                                     on_trouble, &counter};
     struct tail *tail;
 
     if (counter.store == NULL || counter.loop == NULL || damaged) {
@@ -172,15 +178,44 @@ check_sums(int made)
     store_close(store);
 }
 
+static const struct spool_settings limits = {
+    .segment_size = 1 << 20,
+    .inline_limit = 64 << 10,
+    .memory_limit = 64 << 20,
+    .spare_segments = 1,
+};
+
+/* The database is of another spool, whose numbers were higher. */
+static void
+another_ledger_is_read_from_its_start(void **state)
+{
+    struct err err = {0};
+    struct spool_status status;
+    struct spool *spool;
+    struct store *store;
+    bool damaged;
+    int made = 0;
+
+    (void)state;
+    snprintf(dir, sizeof dir, "/tmp/test-tail-XXXXXX");
+    assert_non_null(mkdtemp(dir));
+    store = database_open(dir, 0, &damaged, &err);
+    assert_non_null(store);
+    assert_true(database_set_position(store, 1000000000, &err));
+    store_close(store);
+    spool = spool_open_ledger(dir, &limits, &err);
+    assert_non_null(spool);
+    append_sessions(spool, &made);
+    spool_status_get(spool, &status);
+    assert_int_equal(count_sessions(dir, status.ledger_durable - 1), 0);
+    check_sums(made);
+    spool_close(spool);
+    nftw(dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
 static void
 every_session_once(void **state)
 {
-    static const struct spool_settings limits = {
-        .segment_size = 1 << 20,
-        .inline_limit = 64 << 10,
-        .memory_limit = 64 << 20,
-        .spare_segments = 1,
-    };
     struct err err = {0};
     struct spool_status status;
     struct spool *spool;
@@ -211,7 +246,10 @@ every_session_once(void **state)
 int
 main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_session_once)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(another_ledger_is_read_from_its_start),
+        cmocka_unit_test(every_session_once),
+    };
     uint64_t wanted;
 
     program = argv[0];
