@@ -509,6 +509,15 @@ refuse_harvest(struct smtpd *s)
     return REPLY_LATER;
 }
 
+/* RFC 5321 section 4.5.1: whom everybody can write to, also one who guessed too
+ * many names. */
+static bool
+is_our_postmaster(const struct mail_path *path, enum relay_verdict verdict)
+{
+    return verdict == RELAY_LOCAL &&
+           sv_eq_nocase(path->local, SV("postmaster"));
+}
+
 static struct reply
 decide_rcpt(struct smtpd *s, const struct rcpt_request *rcpt, struct sv domain)
 {
@@ -518,11 +527,15 @@ decide_rcpt(struct smtpd *s, const struct rcpt_request *rcpt, struct sv domain)
                                       .local = rcpt->path.local,
                                       .domain = domain};
 
+    enum relay_verdict verdict =
+        rcpt->path.domain.n > 0 ? relay_decide(&facts, &row) : RELAY_LOCAL;
+
     if (s->policy->behavior != BEHAVIOR_RELAY &&
+        !is_our_postmaster(&rcpt->path, verdict) &&
         listener_suspects_harvest(s->listener, conn_peer(s->conn), s->policy,
                                   loop_now(s->home->loop)))
         return refuse_harvest(s);
-    if (rcpt->path.domain.n > 0 && relay_decide(&facts, &row) == RELAY_DENIED)
+    if (verdict == RELAY_DENIED)
         return deny_relay(s, &rcpt->path, row);
     if (s->tx->count >= s->policy->max_recipients_per_message ||
         s->tx->envelope_bytes > ENVELOPE_BYTES)
