@@ -3,7 +3,7 @@
 #include "base/buf.h"
 #include "mail/address.h"
 
-enum { EXTENSION_NAME_MAX = 32, URI_MAX = 2000 };
+enum { EXTENSION_NAME_MAX = 32, URI_MAX = 2000, REST_SHOWN = 40 };
 
 static bool
 is_value(char c) /* tlsrpt-ext-value */
@@ -192,6 +192,19 @@ take_field(struct sv *in, struct tlsrpt_record *record, bool *found,
     return take_uris(in, record, arena, err);
 }
 
+/* The text is a stranger's: it may hold anything. */
+static void
+refuse_rest(struct sv rest, struct err *err)
+{
+    char shown[REST_SHOWN + 1];
+    size_t n = rest.n < REST_SHOWN ? rest.n : REST_SHOWN;
+
+    for (size_t i = 0; i < n; i++)
+        shown[i] = (char)(char_is_print(rest.p[i]) ? rest.p[i] : '?');
+    shown[n] = '\0';
+    err_set(err, "\";\" is missing before \"%s\"", shown);
+}
+
 bool
 tlsrpt_record_parse(struct sv text, struct arena *arena,
                     struct tlsrpt_record *record, struct err *err)
@@ -211,8 +224,7 @@ tlsrpt_record_parse(struct sv text, struct arena *arena,
         if (!take_field(&in, record, &found, arena, err))
             return false;
     if (in.n > 0) {
-        err_set(err, "\";\" is missing before \"%.*s\"",
-                SV_ARG(sv_slice(in, 0, 40)));
+        refuse_rest(in, err);
         return false;
     }
     if (!found)

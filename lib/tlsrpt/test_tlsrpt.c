@@ -59,6 +59,8 @@ static const struct record_row {
      "URI is missing"},
     {"exclamation in a URI", "v=TLSRPTv1;rua=mailto:a@b.c!10m", NULL, 0,
      "\";\" is missing before \"!10m\""},
+    {"bytes that are no text", "v=TLSRPTv1;rua=mailto:a@b.c \xff\x1b[1m\xc3",
+     NULL, 0, "\";\" is missing before \" ??[1m?\""},
     {"a blank in a URI", "v=TLSRPTv1;rua=mailto:a@b.c d", NULL, 0,
      "\";\" is missing"},
     {"trailing blanks without a delimiter", "v=TLSRPTv1;rua=mailto:a@b.c ",
