@@ -20,6 +20,7 @@ struct line_file {
     uint64_t dropped;
     int fd, next_fd; /* -1: none */
     bool busy, stop;
+    bool cut; /* the writer's: the file ends within a line */
 };
 
 static int
@@ -35,7 +36,8 @@ open_path(const char *path, struct err *err)
     return fd;
 }
 
-static bool
+/* What could not be written. */
+static struct sv
 write_all(int fd, struct sv text)
 {
     while (text.n > 0) {
@@ -44,10 +46,10 @@ write_all(int fd, struct sv text)
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return false;
+            break;
         text = sv_from(text, (size_t)n);
     }
-    return true;
+    return text;
 }
 
 static uint64_t
@@ -58,6 +60,20 @@ count_lines(struct sv text)
     for (; text.n > 0; lines++)
         sv_take_until(&text, '\n');
     return lines;
+}
+
+/* Returns how many lines are lost; the one that was cut is among them. */
+static uint64_t
+write_lines(struct line_file *file, struct sv batch)
+{
+    struct sv rest;
+
+    if (file->cut && write_all(file->fd, SV("\n")).n > 0)
+        return count_lines(batch);
+    file->cut = false;
+    rest = write_all(file->fd, batch);
+    file->cut = rest.n > 0 && rest.n < batch.n && rest.p[-1] != '\n';
+    return count_lines(rest);
 }
 
 /* Called and returns with the lock held. */
@@ -77,10 +93,10 @@ write_batch(struct line_file *file)
         close(file->fd);
         file->fd = file->next_fd;
         file->next_fd = -1;
+        file->cut = false;
     }
     pthread_mutex_unlock(&file->lock);
-    if (!write_all(file->fd, batch))
-        dropped += count_lines(batch);
+    dropped += write_lines(file, batch);
     if (dropped > 0)
         log_event(NULL, LOG_ERROR, "log.dropped", LOG_U64("count", dropped),
                   LOG_STR("path", file->path));

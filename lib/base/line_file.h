@@ -2,7 +2,8 @@
  *
  * For files beside the log.  Lines wait in a bounded buffer, so that a slow
  * disk stops nobody; what does not fit is lost and counted, and the count is
- * told in the log (log.dropped) when there is room again.  Several processes
+ * told in the log (log.dropped) when there is room again.  A line that the file
+ * took only in part is lost too; the next begins a new one.  Several processes
  * may append to one file. */
 #ifndef BASE_LINE_FILE_H
 #define BASE_LINE_FILE_H

@@ -1,7 +1,9 @@
 #include "base/buf.h"
 #include "base/line_file.h"
+#include "base/log.h"
 #include "unit.h"
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static char directory[64], path[96], old_path[96];
@@ -76,6 +78,76 @@ test_flood(void **state UNUSED)
     unlink(path);
 }
 
+static size_t
+count_of(struct buf *text, char wanted)
+{
+    size_t count = 0;
+
+    for (struct sv rest = buf_view(text); rest.n > 0; rest = sv_from(rest, 1))
+        count += rest.p[0] == wanted;
+    return count;
+}
+
+/* The sum of what the events of this log say. */
+static size_t
+count_dropped(const char *log)
+{
+    struct buf text = {0};
+    size_t sum = 0;
+
+    read_into(log, &text);
+    for (const char *at = buf_cstr(&text);
+         (at = strstr(at, "log.dropped count=")) != NULL; at++)
+        sum += strtoul(strchr(at, '=') + 1, NULL, 10);
+    buf_fini(&text);
+    return sum;
+}
+
+/* A pipe takes a part: the lines it took are not lost, and what comes next
+ * begins a line of its own. */
+static void
+test_cut(void **state UNUSED)
+{
+    enum { LINES = 3000 };
+    static const char line[] = "0123456789012345678901234567890123456789\n";
+    const struct log_options options = {
+        .process = "test", .path = old_path, .level = LOG_INFO};
+    struct buf lines = {0}, text = {0};
+    struct line_file *file;
+    struct err err;
+    ssize_t got;
+    int pipe_fd;
+
+    assert_true(log_open(&options, &err));
+    assert_int_equal(mkfifo(path, 0600), 0);
+    pipe_fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    assert_true(pipe_fd >= 0);
+    file = line_file_open(path, &err);
+    assert_non_null(file);
+    for (int i = 0; i < LINES; i++)
+        buf_add_str(&lines, line);
+    line_file_add(file, buf_view(&lines)); /* at once, so in one batch */
+    line_file_flush(file);
+    buf_fini(&lines);
+    while ((got = read(pipe_fd, buf_reserve(&text, 4096), 4096)) > 0)
+        buf_grew(&text, (size_t)got);
+    log_flush();
+    assert_int_equal(count_of(&text, '\n') + count_dropped(old_path), LINES);
+    assert_true(buf_length(&text) % (sizeof line - 1) != 0);
+    buf_reset(&text);
+    line_file_add(file, SV("next\n"));
+    line_file_close(file);
+    got = read(pipe_fd, buf_reserve(&text, 4096), 4096);
+    assert_true(got > 0);
+    buf_grew(&text, (size_t)got);
+    assert_string_equal(buf_cstr(&text), "\nnext\n");
+    buf_fini(&text);
+    close(pipe_fd);
+    log_close();
+    unlink(path);
+    unlink(old_path);
+}
+
 static void
 test_missing_folder(void **state UNUSED)
 {
@@ -94,6 +166,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_append),
         cmocka_unit_test(test_flood),
+        cmocka_unit_test(test_cut),
         cmocka_unit_test(test_missing_folder),
     };
     int failed;
