@@ -31,6 +31,8 @@ struct notice_mail {
     struct notices *notices; /* NULL: gone */
     struct link link;
     struct arena arena;
+    struct timer again; /* after it was refused */
+    bool asked;         /* the answer comes */
     const char *domain;
     char name[64];
     struct trouble troubles[TROUBLES_MAX];
@@ -54,6 +56,7 @@ mail_free(struct notice_mail *mail)
 {
     if (mail->notices != NULL)
         list_remove(&mail->notices->mails, &mail->link);
+    timer_fini(&mail->again);
     arena_fini(&mail->arena);
     mem_free(mail);
 }
@@ -80,10 +83,11 @@ note_sent(struct notices *n, const struct notice_mail *mail,
         log_database(&err);
 }
 
-/* As if the last one were so long ago that the next is due in a minute. */
+/* Perhaps the queue has it and only the answer was lost: the same mail is
+ * offered again, under its name.  For a restart until then it is as if the last
+ * one were so long ago that the next is due in a minute. */
 static void
-note_refused(struct notices *n, const struct notice_mail *mail,
-             const char *reason)
+note_refused(struct notices *n, struct notice_mail *mail, const char *reason)
 {
     int64_t told = now_s(n) + AGAIN_AFTER -
                    (int64_t)(settings_of(n)->failure_interval / 1000);
@@ -91,9 +95,9 @@ note_refused(struct notices *n, const struct notice_mail *mail,
 
     log_event(NULL, LOG_ERROR, "tlsrpt.notice_failed",
               LOG_STR("domain", mail->domain), LOG_STR("reason", reason));
-    outbox_remove(n->world->settings->state_dir, mail->name);
     if (!troubles_told(n->store, mail->domain, told, &err))
         log_database(&err);
+    timer_arm(&mail->again, AGAIN_AFTER * 1000);
 }
 
 static void
@@ -102,10 +106,13 @@ on_submitted(void *arg, const char *queue_id, const char *reason)
     struct notice_mail *mail = arg;
     struct notices *n = mail->notices;
 
-    if (n != NULL && queue_id != NULL)
-        note_sent(n, mail, queue_id);
-    else if (n != NULL)
+    mail->asked = false;
+    if (n != NULL && queue_id == NULL) {
         note_refused(n, mail, reason);
+        return;
+    }
+    if (n != NULL)
+        note_sent(n, mail, queue_id);
     mail_free(mail);
     if (n != NULL)
         notices_kick(n);
@@ -165,6 +172,7 @@ submit(struct notices *n, struct notice_mail *mail, struct err *err)
     bool ok = troubles_told(n->store, mail->domain, now_s(n), err);
 
     compose(n, mail, &message);
+    mail->asked = ok;
     if (ok)
         outbox_send(n->loop, n->world->settings->state_dir,
                     &(struct outbox_mail){
@@ -180,6 +188,32 @@ submit(struct notices *n, struct notice_mail *mail, struct err *err)
 }
 
 static void
+on_again(struct timer *timer)
+{
+    struct notice_mail *mail = CONTAINER_OF(timer, struct notice_mail, again);
+    struct notices *n = mail->notices;
+    struct err err = {0};
+
+    if (settings_of(n)->failure_recipient_count == 0) {
+        outbox_remove(n->world->settings->state_dir, mail->name);
+        mail_free(mail);
+    } else if (!submit(n, mail, &err)) {
+        log_database(&err);
+        timer_arm(timer, AGAIN_AFTER * 1000);
+    }
+}
+
+static bool
+is_on_its_way(const struct notices *n, const char *domain)
+{
+    LIST_FOREACH (link, &n->mails)
+        if (strcmp(CONTAINER_OF(link, struct notice_mail, link)->domain,
+                   domain) == 0)
+            return true;
+    return false;
+}
+
+static void
 tell(struct notices *n, const char *domain)
 {
     struct notice_mail *mail = mem_alloc(sizeof *mail);
@@ -187,6 +221,7 @@ tell(struct notices *n, const char *domain)
 
     mail->notices = n;
     arena_init(&mail->arena, 4096);
+    timer_init(&mail->again, n->loop, on_again);
     mail->domain = arena_cstr(&mail->arena, sv_of(domain));
     snprintf(mail->name, sizeof mail->name, "notice-%016" PRIx64, random_u64());
     mail->trouble_count = troubles_load(n->store, domain, &mail->arena,
@@ -222,17 +257,20 @@ on_tick(struct timer *timer)
     int64_t interval = (int64_t)(settings_of(n)->failure_interval / 1000);
     const char *domains[AT_ONCE];
     struct arena arena;
-    size_t count;
+    size_t count, free = room(n);
 
     timer_arm(timer, TICK);
-    if (settings_of(n)->failure_recipient_count == 0 || room(n) == 0)
+    if (settings_of(n)->failure_recipient_count == 0 || free == 0)
         return;
     arena_init(&arena, 4096);
     count = troubles_domains(n->store, now_s(n) - interval, &arena, domains,
-                             room(n));
-    n->in_hour += count;
-    for (size_t i = 0; i < count; i++)
-        tell(n, domains[i]);
+                             free + n->mails.length);
+    for (size_t i = 0; i < count && free > 0; i++)
+        if (!is_on_its_way(n, domains[i])) {
+            tell(n, domains[i]);
+            n->in_hour++;
+            free--;
+        }
     arena_fini(&arena);
 }
 
@@ -258,6 +296,10 @@ notices_free(struct notices *n)
     LIST_FOREACH_SAFE (link, next, &n->mails) {
         struct notice_mail *mail = CONTAINER_OF(link, struct notice_mail, link);
 
+        if (!mail->asked) {
+            mail_free(mail);
+            continue;
+        }
         list_remove(&n->mails, link);
         mail->notices = NULL; /* the answer frees it */
     }
