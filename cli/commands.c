@@ -237,7 +237,8 @@ const struct cli_command cli_commands[] = {
      "Status 0 for a match, else 1. No gateway is needed.", run_sts_match,
      false},
     {"dane", "[--json] DOMAIN[:PORT]",
-     "Shows the TLSA records of a domain's servers, and whether they match now.",
+     "Shows the TLSA records of a domain's servers, and whether they match "
+     "now.",
      "Of every server by MX: the DNSSEC states, the TLSA base domain, each "
      "record with usable or why not, and what the server shows now, for which "
      "it is connected to. Nothing is delivered; what the settings say of the "

@@ -252,7 +252,7 @@ on_traced(void *arg, struct route *route)
     json_array_foreach(json_object_get(route->trace, "lookups"), i, item)
     {
         char *found = json_dumps(json_object_get(item, "records"),
-                                   JSON_COMPACT | JSON_ENCODE_ANY);
+                                 JSON_COMPACT | JSON_ENCODE_ANY);
         char text[300];
 
         snprintf(text, sizeof text, "%s %s %s%s%s",

@@ -19,8 +19,8 @@ struct fake_mail { /* what a parcel is made of */
     enum envelope_ret ret;
     unsigned notify;
     unsigned demands; /* enum envelope_tls */
-    bool blocked; /* content must be fetched */
-    bool damaged; /* and that fails */
+    bool blocked;     /* content must be fetched */
+    bool damaged;     /* and that fails */
 };
 
 struct parcel *fake_parcel_new(const struct fake_mail *mail, unsigned number);
@@ -34,7 +34,7 @@ struct queue {
     struct list ready; /* of struct parcel */
     struct buf events; /* "done …\n", "failed …\n", "ended …\n" */
     size_t done, ended;
-    uint32_t failures; /* what queue_failures() answers */
+    uint32_t failures;            /* what queue_failures() answers */
     void (*on_change)(void *arg); /* after each event, with the lock */
     void *arg;
 };
