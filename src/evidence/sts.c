@@ -313,9 +313,7 @@ sts_cache_new(struct loop *loop, struct settings *settings,
     cache->resolver = dns_resolver_ref(resolver);
     cache->start.run = sts_flights_start;
     pthread_mutex_init(&cache->lock, NULL);
-    list_init(&cache->table.kept);
-    list_init(&cache->table.policyless);
-    list_init(&cache->table.passing);
+    sts_table_init(&cache->table);
     list_init(&cache->starting);
     list_init(&cache->flying);
     list_init(&cache->waiting);

@@ -86,6 +86,7 @@ struct sts_table {
 
 /* --- sts_table.c: all with the lock held -------------------------------- */
 
+void sts_table_init(struct sts_table *table); /* of zeroes */
 void sts_table_fini(struct sts_table *table);
 struct sts_entry *sts_table_find(const struct sts_table *table,
                                  const char *domain);

@@ -14,6 +14,14 @@ entry_free(struct sts_entry *entry)
 }
 
 void
+sts_table_init(struct sts_table *table)
+{
+    list_init(&table->kept);
+    list_init(&table->policyless);
+    list_init(&table->passing);
+}
+
+void
 sts_table_fini(struct sts_table *table)
 {
     for (size_t i = 0; i < table->end; i++)

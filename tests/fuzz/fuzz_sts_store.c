@@ -29,11 +29,9 @@ check_record(struct sv bytes)
     struct sts_table table = {0}, again = {0};
     struct buf first = {0}, second = {0};
 
-    list_init(&table.kept);
-    list_init(&table.passing);
-    list_init(&again.kept);
-    list_init(&again.passing);
-    if (sts_stored_apply(&table, bytes) && table.kept.length == 1) {
+    sts_table_init(&table);
+    sts_table_init(&again);
+    if (sts_stored_apply(&table, bytes) && sts_table_kept(&table) == 1) {
         sts_stored_encode(table.slots[0], &first);
         assert(sts_stored_apply(&again, buf_view(&first)));
         sts_stored_encode(again.slots[0], &second);
