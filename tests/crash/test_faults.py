@@ -24,10 +24,14 @@ class Faults:
                                "WAXGATE_FAULTS_FILE": str(self.file)}
 
     def set(self, rules):
-        self.file.write_text(rules)
+        # in one step: a half-written file of the same time stamp would be
+        # taken for the whole
+        new = self.file.with_suffix(".new")
+        new.write_text(rules)
+        new.replace(self.file)
 
     def clear(self):
-        self.file.write_text("")
+        self.set("")
 
 
 @pytest.fixture
